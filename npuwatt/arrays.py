@@ -1,0 +1,35 @@
+"""The two-axis rule: design points lead, a model's own axis is last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Real: TypeAlias = "float | Array"
+"""A number, or a (P, 1) column with one value for each design point."""
+
+
+def column(values: Iterable[float] | Array) -> Array:
+    """Design points as a (P, 1) column; the only place where points take their shape."""
+    return np.asarray(values, dtype=np.float64).reshape(-1, 1)
+
+
+def row(values: Iterable[float]) -> Array:
+    """A model's own axis as a (1, L) row."""
+    return np.asarray(tuple(values), dtype=np.float64).reshape(1, -1)
+
+
+def total(values: Any) -> Array:
+    """Sum over the last axis, which stays, so that a sum broadcasts like everything else."""
+    return np.add.reduce(np.atleast_2d(values), axis=-1, keepdims=True, dtype=np.float64)
+
+
+def side_by_side(columns: Iterable[Real]) -> Array:
+    """Numbers and (P, 1) columns joined along the last axis: (P, L), or (1, L) if none varies."""
+    parts = [np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in columns]
+    points = max(part.shape[0] for part in parts)
+    return np.concatenate([np.broadcast_to(part, (points, 1)) for part in parts], axis=-1)

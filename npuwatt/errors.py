@@ -1,0 +1,39 @@
+"""What can go wrong by a user's hand: one line a fault, and what would be accepted instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class NpuwattError(Exception):
+    """A fault that whoever runs npuwatt can mend.
+
+    `faults` holds one line for each: where, what was given, what would be accepted.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class PresetError(NpuwattError):
+    """A preset, a network description or a change to one cannot be used."""
+
+
+class RequestError(NpuwattError):
+    """A request, a sweep or an option asks for something that has no answer."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`; did you mean 'X'?` for the closest of `known`, or nothing if none is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(given.lower()[:200], {name.lower(): name for name in known}, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def shown(value: object, width: int = 60) -> str:
+    """A user's text quoted for an error line: one line, printable, never longer than `width`."""
+    text = value if isinstance(value, str) else repr(value)
+    text = text if len(text) <= width else text[: width - 1] + "…"
+    return "'" + "".join(c if c.isprintable() else "?" for c in text) + "'"

@@ -1,0 +1,148 @@
+"""Text with units becomes SI numbers here and nowhere else; names tell which unit they hold."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from npuwatt.errors import NpuwattError, shown
+
+# What one unit is worth in SI, and its dimension. 1 MAC is 2 OP or 2 FLOP; a rate may be written per second at once.
+_UNITS: dict[str, tuple[float, str]] = {
+    "J": (1.0, "J"),
+    "Wh": (3600.0, "J"),
+    "W": (1.0, "W"),
+    "s": (1.0, "s"),
+    "min": (60.0, "s"),
+    "h": (3600.0, "s"),
+    "day": (86400.0, "s"),
+    "year": (31557600.0, "s"),
+    "B": (1.0, "B"),
+    "byte": (1.0, "B"),
+    "bit": (0.125, "B"),
+    "MAC": (1.0, "MAC"),
+    "OP": (0.5, "MAC"),
+    "FLOP": (0.5, "MAC"),
+    "OPS": (0.5, "MAC/s"),
+    "FLOPS": (0.5, "MAC/s"),
+    "Hz": (1.0, "Hz"),
+    "m": (1.0, "m"),
+}
+_PREFIXES = {
+    "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0,
+    "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+}  # fmt: skip
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
+
+# Name suffix -> (dimension, an example for error lines). The longest suffix that fits a name is the one that counts.
+SUFFIXES: dict[str, tuple[str, str]] = {
+    "_bytes_per_s": ("B/s", "GB/s"),
+    "_macs_per_s": ("MAC/s", "TFLOPS"),
+    "_j_per_byte": ("J/B", "pJ/bit"),
+    "_j_per_mac": ("J/MAC", "pJ/MAC"),
+    "_bytes": ("B", "GiB"),
+    "_macs": ("MAC", "GMAC"),
+    "_j": ("J", "pJ"),
+    "_w": ("W", "W"),
+    "_s": ("s", "ms"),
+    "_hz": ("Hz", "GHz"),
+    "_m": ("m", "nm"),
+    "_fraction": ("1", "0.9 or 90 %"),
+    "_ratio": ("1", "1.5"),
+    "_count": ("1", "8"),
+    "_bits": ("1", "8"),
+}
+_BY_LENGTH = sorted(SUFFIXES, key=len, reverse=True)
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*(.*?)\s*", re.ASCII | re.DOTALL)
+
+
+def suffix_of(name: str) -> str:
+    """The unit suffix that `name` ends in, or '' if it tells none."""
+    return next((suffix for suffix in _BY_LENGTH if name.endswith(suffix)), "")
+
+
+def key_of(name: str) -> str:
+    """A field's name as it is written in a preset and an address: without its unit."""
+    suffix = suffix_of(name)
+    return name[: -len(suffix)] if suffix else name
+
+
+def _one_unit(text: str) -> tuple[float, str] | None:
+    """Worth and dimension of `ms`, `GiB` or `pJ`; None if there is no such unit."""
+    if text in _UNITS:
+        return _UNITS[text]
+    for unit, (worth, dimension) in _UNITS.items():
+        if text.endswith(unit):
+            prefix = text[: -len(unit)]
+            if prefix in _PREFIXES:
+                return _PREFIXES[prefix] * worth, dimension
+            if prefix in _BINARY and dimension == "B":
+                return _BINARY[prefix] * worth, dimension
+    return None
+
+
+def _unit(text: str) -> tuple[float, str] | None:
+    """Worth and dimension of a unit text, a quotient at most: `pJ/bit`, `GB/s`, `%`."""
+    if text in ("", "%"):
+        return (0.01 if text else 1.0), "1"
+    upper, _, lower = text.partition("/")
+    above = _one_unit(upper.strip())
+    if not lower:
+        return above
+    below = _one_unit(lower.strip())
+    if above is None or below is None:
+        return None
+    return above[0] / below[0], f"{above[1]}/{below[1]}"
+
+
+def parse(text: str | int | float, suffix: str) -> float:
+    """A quantity as its source prints it -> the SI number that a name with `suffix` holds.
+
+    Raises NpuwattError if the unit is missing, unknown or of another kind, or the number is
+    not finite. Energy per byte also takes energy per bit (1 pJ/bit = 8 pJ/B).
+    """
+    dimension, example = SUFFIXES[suffix]
+    if isinstance(text, (bool, type(None))) or not isinstance(text, (str, int, float)):
+        raise NpuwattError(f"{shown(text)} given; expected a number with a unit like {example}")
+    match = _QUANTITY.fullmatch(text[:200] if isinstance(text, str) else repr(text))
+    if match is None:
+        raise NpuwattError(f"{shown(text)} is not a finite number; expected one like '4 {example}'")
+    number, unit = float(match[1]), match[2]
+    if not unit and dimension != "1":
+        raise NpuwattError(f"{shown(text)} has no unit; expected a unit like {example}")
+    found = _unit(unit)
+    if found is None:
+        raise NpuwattError(f"{shown(text)} has an unknown unit; expected a unit like {example}")
+    if found[1] != dimension:
+        kind = f"in {unit}" if unit else "without a unit"
+        raise NpuwattError(f"{shown(text)} is {kind}; expected a unit like {example}")
+    value = number * found[0]
+    if not math.isfinite(value):
+        raise NpuwattError(f"{shown(text)} is not a finite number; expected one like '4 {example}'")
+    return value
+
+
+_SHOW = {"J": "J", "W": "W", "s": "s", "B": "B", "B/s": "B/s", "J/B": "J/B", "J/MAC": "J/MAC", "MAC/s": "MAC/s",
+         "MAC": "MAC", "Hz": "Hz", "m": "m", "1": ""}  # fmt: skip
+
+
+def show(value: float, suffix: str, digits: int = 3) -> str:
+    """An SI number for people: `3.2e-11`, '_j_per_byte' -> '32 pJ/B'."""
+    unit = _SHOW[SUFFIXES[suffix][0]] if suffix else ""
+    return show_in(value, unit, digits)
+
+
+def show_in(value: float, unit: str, digits: int = 3) -> str:
+    """A number for people with an SI prefix before `unit`; a plain number where the unit is none or %."""
+    if value == 0:
+        return f"0 {unit}".rstrip()
+    prefix, scale = "", 1.0
+    if unit and unit != "%":
+        size = abs(value) * (1 + 0.5 * 10.0**-digits)
+        prefix, scale = next(
+            ((p, s) for p, s in reversed(_PREFIXES.items()) if p not in ("µ", "μ") and size >= s), ("a", 1e-18)
+        )
+    text = f"{value / scale:.{digits}g}"
+    if "e" in text:
+        text = f"{value / scale:.0f}" if 1 <= abs(value / scale) < 1e7 else text
+    return f"{text} {prefix}{unit}".rstrip()

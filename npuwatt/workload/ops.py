@@ -1,0 +1,81 @@
+"""The table of work: one column per property, one entry per op, identical layers folded with a count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from npuwatt.arrays import Array, Real, side_by_side
+
+Kind: TypeAlias = Literal["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]
+Operands: TypeAlias = Literal["weights", "cache"]
+
+
+class Op(NamedTuple):
+    """Work of one kind over the whole network and all sequences, already multiplied by `count`.
+
+    Numbers are floats or (P, 1) columns. `k` and `n` are the sides of the stored matrix that the
+    op multiplies by, 0 where it has none.
+    """
+
+    name: str
+    kind: Kind
+    operands: Operands  # what stays in memory and is multiplied by: weights, or the cache of this request
+    count: Real = 1.0  # layers
+    tokens: Real = 0.0  # tokens of all sequences that pass each layer
+    macs: Real = 0.0
+    weight_bytes: Real = 0.0
+    activation_bytes: Real = 0.0
+    kv_read_bytes: Real = 0.0
+    kv_written_bytes: Real = 0.0
+    link_bytes: Real = 0.0  # sent over links by all devices
+    link_steps: Real = 0.0  # messages that follow one another
+    k: float = 0.0
+    n: float = 0.0
+    matrices: float = 0.0  # stored matrices of k x n in each layer
+
+
+_COLUMNS = Op._fields[3:]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OpTable:
+    """Ops as a struct of arrays; each array is (1, L) or (P, L)."""
+
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    operands: tuple[Operands, ...]
+    count: Array
+    tokens: Array
+    macs: Array
+    weight_bytes: Array
+    activation_bytes: Array
+    kv_read_bytes: Array
+    kv_written_bytes: Array
+    link_bytes: Array
+    link_steps: Array
+    k: Array
+    n: Array
+    matrices: Array
+
+    @property
+    def kv_bytes(self) -> Array:
+        """Cache and state bytes read and written: (..., L)."""
+        return self.kv_read_bytes + self.kv_written_bytes
+
+    @property
+    def memory_bytes(self) -> Array:
+        """Everything an op must bring from memory or put there: (..., L)."""
+        return self.weight_bytes + self.activation_bytes + self.kv_bytes
+
+
+def table(ops: Sequence[Op]) -> OpTable:
+    """Ops side by side along the last axis."""
+    columns = {name: side_by_side(getattr(op, name) for op in ops) for name in _COLUMNS}
+    return OpTable(
+        names=tuple(op.name for op in ops),
+        kinds=tuple(op.kind for op in ops),
+        operands=tuple(op.operands for op in ops),
+        **columns,
+    )
