@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
 
 from npuwatt import require
-from npuwatt.arrays import Real
+from npuwatt.arrays import Array, Real, side_by_side
+from npuwatt.device.costs import OpCosts
 from npuwatt.errors import NpuwattError
+from npuwatt.workload.ops import OpTable
+from npuwatt.workload.request import WIDTHS, next_wider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +76,6 @@ class Accelerator:
     kind = "accelerator"
 
     def __post_init__(self) -> None:
-        from npuwatt.workload.request import WIDTHS
-
         for dtype in (*self.peak_macs_per_s, *self.mac_energy_j_per_mac):
             if dtype not in WIDTHS:
                 raise NpuwattError(f"peak: number type '{dtype}'; expected some of {', '.join(WIDTHS)}")
@@ -96,3 +100,79 @@ class Accelerator:
     def memory(self) -> MemoryLevel:
         """Main memory: the first level."""
         return next(iter(self.levels.values()))
+
+
+def dtype_for(supported: Mapping[str, object], dtype: str) -> str:
+    """The number type a device computes `dtype` in: its own, one of as many bits, or the next wider it has."""
+    for name in (dtype, *next_wider(dtype)):
+        if name in supported:
+            return name
+    have = ", ".join(supported)
+    raise NpuwattError(
+        f"computes in {have}, and the request needs {dtype}; expected narrower --weights, --activations and --kv-cache"
+    )
+
+
+def _by_op(values: Mapping[str, Real], dtypes: tuple[str, ...], supported: Mapping[str, object]) -> Array:
+    """A number for each op by its type: (1, L), or (P, L) where a type's number is a column."""
+    return side_by_side(values[dtype_for(supported, dtype)] for dtype in dtypes)
+
+
+def level_bytes(
+    levels: Mapping[str, MemoryLevel], memory_bytes: Array, macs: Array, operand_bytes: Array
+) -> dict[str, Array]:
+    """Bytes that cross each level. A blocked level serves tile x tile outputs in a pass, so each MAC needs
+    1/tile of its two operands from there; no level moves less than what main memory moves."""
+    moved = {}
+    for i, (name, level) in enumerate(levels.items()):
+        if i == 0 or np.all(np.equal(level.tile_count, 0)):
+            moved[name] = memory_bytes
+        else:
+            moved[name] = np.maximum(memory_bytes, 2 * macs * operand_bytes / np.maximum(level.tile_count, 1))
+    return moved
+
+
+def component_of(level: str) -> str:
+    """The energy component a level counts under: main memory off the chip is `dram`, all else `on_chip`."""
+    return "dram" if level == "dram" else "on_chip"
+
+
+def board_energy_j(
+    chip: Accelerator, arithmetic_j: Array, level_j: Mapping[str, Array], **others_j: Array
+) -> dict[str, Array]:
+    """Dynamic energy by component at the board's power input.
+
+    Overhead is the control that goes with moving data, and what the regulators lose on everything.
+    """
+    energy_j = {"arithmetic": arithmetic_j, **others_j}
+    for name, moved_j in level_j.items():
+        component = component_of(name)
+        energy_j[component] = energy_j.get(component, 0.0) + moved_j
+    movement_j = sum(level_j.values(), start=np.zeros(1))
+    bare_j = sum(energy_j.values(), start=np.zeros(1))
+    control_j = chip.movement_overhead_ratio * movement_j
+    lost_j = (bare_j + control_j) * (1 / chip.regulator_efficiency_fraction - 1)
+    return energy_j | {"overhead": control_j + lost_j}
+
+
+def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> OpCosts:
+    """Time and dynamic energy of each op on `devices` boards that share the work evenly."""
+    memory_bytes = ops.memory_bytes
+    moved = level_bytes(chip.levels, memory_bytes, ops.macs, ops.operand_bytes)
+    peak = _by_op(chip.peak_macs_per_s, ops.dtypes, chip.peak_macs_per_s) * chip.utilization_fraction
+    limits_s = {"compute": ops.macs / (devices * peak)}
+    for i, (name, level) in enumerate(chip.levels.items()):
+        if np.any(level.bandwidth_bytes_per_s):
+            rate = devices * level.bandwidth_bytes_per_s * level.utilization_fraction
+            limit = "on_chip" if i else "memory"
+            limits_s[limit] = np.maximum(limits_s.get(limit, 0.0), moved[name] / rate)
+    links_j = ops.link_bytes * 0.0
+    if chip.link:
+        rate = devices * chip.link.bandwidth_bytes_per_s * chip.link.utilization_fraction
+        limits_s["link"] = ops.link_bytes / rate + ops.link_steps * chip.link.latency_s
+        links_j = ops.link_bytes * chip.link.energy_j_per_byte
+    time_s = reduce(np.maximum, limits_s.values())
+    level_j = {name: moved[name] * level.read_energy_j_per_byte for name, level in chip.levels.items()}
+    arithmetic_j = ops.macs * _by_op(chip.mac_energy_j_per_mac, ops.dtypes, chip.peak_macs_per_s)
+    energy_j = board_energy_j(chip, arithmetic_j, level_j, links=links_j)
+    return OpCosts(time_s=time_s, limits_s=limits_s, energy_j=energy_j, level_bytes=moved, level_energy_j=level_j)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from npuwatt import require
-from npuwatt.arrays import Real
-from npuwatt.device.accelerator import Accelerator
+from npuwatt.arrays import Real, side_by_side
+from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, dtype_for
+from npuwatt.device.costs import OpCosts
+from npuwatt.workload.ops import STORED, Kind, OpTable
+from npuwatt.workload.request import next_wider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,3 +45,54 @@ class NearBankPim:
     banks: Banks
 
     kind = "near-bank-pim"
+
+
+def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCosts:
+    """Each op runs beside the banks or on the host, whichever takes less time.
+
+    Units beside the banks keep nothing: every MAC reads its weight or cached number from the bank
+    again, so a batch or a prompt gains no reuse there. Inputs, outputs, new cache entries and
+    attention scores (softmax is the host's work) cross the ordinary memory interface, and the
+    host cannot use the memory meanwhile.
+    """
+    host, banks = board.host, board.banks
+    alone = accelerator_costs(host, ops, devices)
+    able = np.array([[_can_run(banks, kind, dtype) for kind, dtype in zip(ops.kinds, ops.dtypes, strict=True)]])
+    peak = side_by_side(
+        banks.peak_macs_per_s[dtype_for(banks.peak_macs_per_s, dtype)] if can else 1.0
+        for can, dtype in zip(able[0], ops.dtypes, strict=True)
+    )
+    parts = devices * banks.parts_count
+    inside_bytes = ops.macs * ops.operand_bytes
+    outside_bytes = ops.activation_bytes + ops.kv_written_bytes + ops.score_bytes
+    memory_s = inside_bytes / (parts * banks.bandwidth_bytes_per_s * banks.utilization_fraction)
+    compute_s = ops.macs / (parts * peak)
+    outside_s = outside_bytes / (devices * host.memory.bandwidth_bytes_per_s * host.memory.utilization_fraction)
+    rest_s = outside_s + ops.count * banks.switch_time_s
+    banks_s = np.maximum(memory_s, compute_s) + rest_s
+    here = able & (banks_s < alone.time_s)
+
+    level_j = {name: outside_bytes * level.read_energy_j_per_byte for name, level in host.levels.items()}
+    near_j = board_energy_j(host, ops.macs * banks.mac_energy_j_per_mac, level_j, links=outside_bytes * 0.0)
+    inside_j = inside_bytes * banks.read_energy_j_per_byte
+    near_j["dram"] = near_j["dram"] + inside_j
+    near_j["overhead"] = near_j["overhead"] + inside_j * (1 / host.regulator_efficiency_fraction - 1)
+    moved = {name: np.where(here, outside_bytes, alone.level_bytes[name]) for name in host.levels}
+    level_energy_j = {name: np.where(here, level_j[name], alone.level_energy_j[name]) for name in host.levels}
+    return OpCosts(
+        time_s=np.where(here, banks_s, alone.time_s),
+        limits_s={
+            name: np.where(here, near, alone.limits_s.get(name, 0.0))
+            for name, near in {"compute": compute_s, "memory": memory_s + rest_s, "link": 0.0, "on_chip": 0.0}.items()
+        },
+        energy_j={name: np.where(here, near_j[name], alone.energy_j[name]) for name in near_j},
+        level_bytes=moved | {"banks": np.where(here, inside_bytes, 0.0)},
+        level_energy_j=level_energy_j | {"banks": np.where(here, inside_j, 0.0)},
+    )
+
+
+def _can_run(banks: Banks, kind: Kind, dtype: str) -> bool:
+    """Whether the units beside the banks know this kind of op and its number type."""
+    if kind not in (*STORED, "attention"):
+        return False
+    return any(name in banks.peak_macs_per_s for name in (dtype, *next_wider(dtype)[:1]))

@@ -33,9 +33,13 @@ class Document:
     tree: dict[str, Any]
     lines: dict[str, int] = field(default_factory=dict)
     label: str = ""  # what error lines call it: a path, or the name of a built-in preset
+    edits: dict[str, str] = field(default_factory=dict)  # changed addresses, and what error lines call each
 
     def at(self, address: str) -> str:
         """`file:line: address` for an error line; the nearest line above where the address itself has none."""
+        for edited, label in self.edits.items():
+            if address == edited or address.startswith(f"{edited}."):
+                return label
         probe = address
         while probe and probe not in self.lines:
             probe = probe.rpartition(".")[0]
@@ -139,7 +143,7 @@ class _Builder:
                 self.lines[here] = item.start_mark.line + 1
                 found.append(self.node(item, here, depth + 1))
             return found
-        return _scalar(event.value, plain=event.implicit[0])
+        return scalar(event.value, plain=event.implicit[0])
 
     def mapping(self, address: str, depth: int) -> dict[str, Any]:
         import yaml
@@ -161,7 +165,7 @@ class _Builder:
         return found
 
 
-def _scalar(text: str, *, plain: bool) -> Any:
+def scalar(text: str, *, plain: bool) -> Any:
     """A YAML scalar: numbers, true, false and null where it is unquoted and looks so; else text."""
     if not plain:
         return text
@@ -220,6 +224,8 @@ class Reader:
 
     def value(self, tree: Any, hint: Any, name: str, address: str) -> Any:
         origin, arguments = get_origin(hint), get_args(hint)
+        if isinstance(tree, dict) and "value" in tree and (origin is Literal or hint in (bool, str)):
+            tree = tree["value"]
         if origin is Union or type(None) in arguments:
             inner = next(argument for argument in arguments if argument is not type(None))
             return None if tree is None else self.value(tree, inner, name, address)

@@ -20,6 +20,8 @@ class Attention:
     windowed_layers: int = 0  # how many of the layers see only the last `window_tokens`
     window_tokens: int = 0
     window_style: Literal["sliding", "chunked"] = "sliding"
+    qkv_biases: bool = False  # the query, key and value projections carry a bias, the others none
+    head_norms: bool = False  # queries and keys are normalised, each with a vector of head_dim values
 
     def __post_init__(self) -> None:
         require.counts(1, layers=self.layers, heads=self.heads, head_dim=self.head_dim)
@@ -114,7 +116,8 @@ class Transformer:
     pooler: bool = False  # a hidden x hidden matrix applied at one position
     classes: int = 0  # outputs of a classifier at one position
     norm_vectors: int = 2  # weight vectors of `hidden` values in each attention + feed-forward pair
-    biases: bool = False  # every projection carries a bias, every norm a second vector
+    norm_biases: bool = False  # every norm has a second vector, as layer norm does
+    biases: bool = False  # every projection but the LM head carries a bias
     published_params_count: float = 0.0  # the total its makers state; 0: not stated
 
     kind = "transformer"

@@ -9,19 +9,20 @@ from typing import Literal, NamedTuple, TypeAlias
 from npuwatt.arrays import Array, Real, side_by_side
 
 Kind: TypeAlias = Literal["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]
-Operands: TypeAlias = Literal["weights", "cache"]
+STORED: tuple[Kind, ...] = ("matmul", "experts", "convolution")
+"""Kinds that multiply by weights, which stay where they are from token to token."""
 
 
 class Op(NamedTuple):
     """Work of one kind over the whole network and all sequences, already multiplied by `count`.
 
-    Numbers are floats or (P, 1) columns. `k` and `n` are the sides of the stored matrix that the
-    op multiplies by, 0 where it has none.
+    Numbers are floats or (P, 1) columns. `k` and `n` are the sides of the matrix of weights that
+    the op multiplies by, 0 where there is none.
     """
 
     name: str
     kind: Kind
-    operands: Operands  # what stays in memory and is multiplied by: weights, or the cache of this request
+    dtype: str  # number type of its arithmetic
     count: Real = 1.0  # layers
     tokens: Real = 0.0  # tokens of all sequences that pass each layer
     macs: Real = 0.0
@@ -29,11 +30,12 @@ class Op(NamedTuple):
     activation_bytes: Real = 0.0
     kv_read_bytes: Real = 0.0
     kv_written_bytes: Real = 0.0
+    score_bytes: Real = 0.0  # attention scores to the softmax and back, where that is not beside the arithmetic
     link_bytes: Real = 0.0  # sent over links by all devices
     link_steps: Real = 0.0  # messages that follow one another
+    operand_bytes: float = 0.0  # of the weight or cached number that each MAC multiplies by
     k: float = 0.0
     n: float = 0.0
-    matrices: float = 0.0  # stored matrices of k x n in each layer
 
 
 _COLUMNS = Op._fields[3:]
@@ -45,7 +47,7 @@ class OpTable:
 
     names: tuple[str, ...]
     kinds: tuple[Kind, ...]
-    operands: tuple[Operands, ...]
+    dtypes: tuple[str, ...]
     count: Array
     tokens: Array
     macs: Array
@@ -53,11 +55,12 @@ class OpTable:
     activation_bytes: Array
     kv_read_bytes: Array
     kv_written_bytes: Array
+    score_bytes: Array
     link_bytes: Array
     link_steps: Array
+    operand_bytes: Array
     k: Array
     n: Array
-    matrices: Array
 
     @property
     def kv_bytes(self) -> Array:
@@ -66,7 +69,7 @@ class OpTable:
 
     @property
     def memory_bytes(self) -> Array:
-        """Everything an op must bring from memory or put there: (..., L)."""
+        """Everything an op must bring from main memory or put there: (..., L)."""
         return self.weight_bytes + self.activation_bytes + self.kv_bytes
 
 
@@ -76,6 +79,6 @@ def table(ops: Sequence[Op]) -> OpTable:
     return OpTable(
         names=tuple(op.name for op in ops),
         kinds=tuple(op.kind for op in ops),
-        operands=tuple(op.operands for op in ops),
+        dtypes=tuple(op.dtype for op in ops),
         **columns,
     )

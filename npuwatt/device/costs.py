@@ -1,0 +1,76 @@
+"""What ops cost on a device: time and what sets it, energy by component, bytes by memory level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from npuwatt.arrays import Array, Real, total
+
+COMPONENTS = ("arithmetic", "conversion", "on_chip", "dram", "links", "overhead", "static")
+"""Where energy can go: multipliers; DAC and ADC; caches, buffers and wires; main memory; links between devices;
+control and voltage regulators; and what is drawn all the time."""
+LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power")
+"""What can set the time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OpCosts:
+    """Dynamic costs of ops over all devices together, before the power cap; arrays are (..., L)."""
+
+    time_s: Array
+    limits_s: dict[str, Array]  # time each limit alone would take
+    energy_j: dict[str, Array]  # by component
+    level_bytes: dict[str, Array]
+    level_energy_j: dict[str, Array]
+
+    def owners(self) -> Array:
+        """For each op, which of `limits_s` (by its place) takes longest: (..., L)."""
+        first, *others = self.limits_s.values()
+        best, owner = first, np.zeros(self.time_s.shape)
+        for place, times in enumerate(others, start=1):
+            owner = np.where(times > best, place, owner)
+            best = np.maximum(times, best)
+        return owner
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PhaseCosts:
+    """One phase (a prefill, or a decode step) of all devices under the power cap; arrays are (P, 1)."""
+
+    time_s: Array
+    energy_j: dict[str, Array]  # by component, static included
+    limit_s: dict[str, Array]  # time by what sets it; sums to time_s
+    stretch_ratio: Array  # how much the power cap slows the phase
+
+
+def phase_costs(parts: Iterable[OpCosts], *, static_power_w: Real, power_cap_w: Real, devices: Real) -> PhaseCosts:
+    """Costs of ops that follow one another, under a cap on mean power.
+
+    A board at its cap lowers its clocks until dynamic energy over time fits beside the static
+    power, so a phase lasts at least dynamic energy / (cap - static). The cap acts over
+    milliseconds, hence on the phase and not on each op.
+    """
+    zero = np.zeros((1, 1))
+    unlimited_s = zero
+    energy_j: dict[str, Array] = {}
+    limit_s: dict[str, Array] = {}
+    for part in parts:
+        unlimited_s = unlimited_s + total(part.time_s)
+        for name, joules in part.energy_j.items():
+            energy_j[name] = energy_j.get(name, zero) + total(joules)
+        owner = part.owners()
+        for place, name in enumerate(part.limits_s):
+            limit_s[name] = limit_s.get(name, zero) + total(part.time_s * (owner == place))
+    dynamic_j = sum(energy_j.values(), start=zero)
+    time_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w)))
+    energy_j["static"] = devices * static_power_w * time_s
+    limit_s["power"] = time_s - unlimited_s
+    return PhaseCosts(
+        time_s=time_s,
+        energy_j={name: energy_j[name] for name in COMPONENTS if name in energy_j},
+        limit_s={name: limit_s[name] for name in LIMITS if name in limit_s},
+        stretch_ratio=time_s / unlimited_s,
+    )

@@ -1,0 +1,97 @@
+"""Any device: its costs, its power, and what it can hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+import numpy as np
+
+from npuwatt.arrays import Real
+from npuwatt.device.accelerator import Accelerator, Link, MemoryLevel
+from npuwatt.device.costs import OpCosts
+from npuwatt.workload.ops import OpTable
+
+if TYPE_CHECKING:
+    from npuwatt.device.crossbar import Crossbar
+    from npuwatt.device.nearbank import NearBankPim
+
+Device: TypeAlias = "Accelerator | NearBankPim | Crossbar"
+
+
+def device_type(kind: str) -> type[Device] | None:
+    """The record that `kind:` in a preset names; a kind is imported only when it is asked for."""
+    if kind == "accelerator":
+        return Accelerator
+    if kind == "near-bank-pim":
+        from npuwatt.device.nearbank import NearBankPim
+
+        return NearBankPim
+    if kind == "crossbar":
+        from npuwatt.device.crossbar import Crossbar
+
+        return Crossbar
+    return None
+
+
+KINDS = ("accelerator", "near-bank-pim", "crossbar")
+
+
+def host_of(device: Device) -> Accelerator:
+    """The ordinary processor of a board: itself, or the one beside the computing memory."""
+    return device if isinstance(device, Accelerator) else device.host
+
+
+def device_costs(device: Device, ops: OpTable, devices: Real = 1.0) -> OpCosts:
+    """Time and dynamic energy of each op on `devices` boards."""
+    if isinstance(device, Accelerator):
+        from npuwatt.device.accelerator import accelerator_costs
+
+        return accelerator_costs(device, ops, devices)
+    if device.kind == "near-bank-pim":
+        from npuwatt.device.nearbank import nearbank_costs
+
+        return nearbank_costs(device, ops, devices)
+    if device.kind == "crossbar":
+        from npuwatt.device.crossbar import crossbar_costs
+
+        return crossbar_costs(device, ops, devices)
+    assert_never(device)
+
+
+def static_power_w(device: Device) -> Real:
+    """Power that one board draws whatever it does."""
+    host = host_of(device)
+    if isinstance(device, Accelerator):
+        return host.static_power_w
+    if device.kind == "near-bank-pim":
+        return host.static_power_w + device.banks.parts_count * device.banks.standby_power_w
+    return host.static_power_w + device.arrays.parts_count * device.arrays.static_power_w
+
+
+def power_cap_w(device: Device) -> Real:
+    """Power that one board may draw."""
+    return host_of(device).power_cap_w
+
+
+def memory_of(device: Device) -> MemoryLevel:
+    """Main memory of one board, from the host's side."""
+    return host_of(device).memory
+
+
+def link_of(device: Device) -> Link | None:
+    """What joins a board to the next."""
+    return host_of(device).link
+
+
+def weights_in_cells_count(device: Device) -> Real | None:
+    """Weights one board holds in cells that compute, apart from its main memory; None if it has no such cells."""
+    if device.kind == "crossbar":
+        from npuwatt.device.crossbar import weights_held_count
+
+        return weights_held_count(device.arrays)
+    return None
+
+
+def is_column(value: Real) -> bool:
+    """Whether a number is a column of design points."""
+    return isinstance(value, np.ndarray)

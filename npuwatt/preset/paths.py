@@ -1,0 +1,87 @@
+"""One number by its address: changed as text before a preset is read, or replaced in a record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from npuwatt import units
+from npuwatt.errors import NpuwattError, did_you_mean, shown
+from npuwatt.preset.load import Document, scalar
+
+
+def changed(document: Document, changes: Sequence[str], prefix: str) -> Document:
+    """`document` with `ADDRESS=VALUE` edits, so that a change passes the same checks as a file."""
+    if not changes:
+        return document
+    tree = document.tree
+    edits = {}
+    for change in changes:
+        address, _, text = change.partition("=")
+        tree = _with_leaf(tree, address.split("."), scalar(text.strip(), plain=True), f"{prefix}.{address}")
+        edits[address] = f"--set {prefix}.{address}"
+    return replace(document, tree=tree, edits=edits)
+
+
+def _with_leaf(tree: Any, path: list[str], value: Any, address: str) -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        raise NpuwattError(f"--set {shown(address)}: {path[0]} is inside a single value; expected an address above it")
+    key, rest = path[0], path[1:]
+    if rest:
+        inner = tree.get(key, {})
+        if isinstance(inner, list):
+            raise NpuwattError(f"--set {shown(address)}: {key} is a list; expected an address outside it")
+        return tree | {key: _with_leaf(inner, rest, value, address)}
+    if isinstance(tree.get(key), dict) and "value" not in tree[key]:
+        raise NpuwattError(f"--set {shown(address)}: names a group{_members(tree[key])}")
+    return tree | {key: {"value": value, "source": "assumed", "where": "set by the user"}}
+
+
+def _members(group: Mapping[str, Any]) -> str:
+    return f"; expected one of {', '.join(group)}" if group else ""
+
+
+def value_at(record: Any, path: Sequence[str], address: str) -> tuple[Any, str]:
+    """The value at a path of keys without units, and the unit suffix of its field's name."""
+    value, suffix = record, ""
+    for key in path:
+        value, suffix = _step(value, key, suffix, address)
+    return value, suffix
+
+
+def _step(value: Any, key: str, suffix: str, address: str) -> tuple[Any, str]:
+    if isinstance(value, Mapping):
+        if key not in value:
+            raise NpuwattError(f"unknown address {shown(address)}{did_you_mean(key, value) or _members(value)}")
+        return value[key], suffix
+    names = {units.key_of(item.name): item.name for item in fields(value)} if is_dataclass(value) else {}
+    if key not in names:
+        near = did_you_mean(key, names) or _members(names)
+        raise NpuwattError(f"unknown address {shown(address)}{near}")
+    return getattr(value, names[key]), units.suffix_of(names[key])
+
+
+def with_value(record: Any, path: Sequence[str], value: Any) -> Any:
+    """A record with another value at a path of keys; the checks of every record on the way run again."""
+    if not path:
+        return value
+    key, rest = path[0], path[1:]
+    if isinstance(record, Mapping):
+        return {**record, key: with_value(record[key], rest, value)}
+    name = next(item.name for item in fields(record) if units.key_of(item.name) == key)
+    return replace(record, **{name: with_value(getattr(record, name), rest, value)})
+
+
+def is_number_field(record: Any, path: Sequence[str]) -> bool:
+    """Whether the field at a path holds a plain number that may become a column of design points."""
+    if not path:
+        return False
+    parent = record
+    for key in path[:-1]:
+        parent, _ = _step(parent, key, "", ".".join(path))
+    if isinstance(parent, Mapping):
+        return True
+    kinds = {units.key_of(item.name): str(item.type) for item in dataclasses.fields(parent)}
+    return kinds.get(path[-1]) == "Real"

@@ -1,0 +1,222 @@
+"""One request on one device: time to first token, time per token, energy per token, by op and by component."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from npuwatt.arrays import Array, Real
+from npuwatt.device.costs import LIMITS, OpCosts, PhaseCosts, phase_costs
+from npuwatt.device.evaluate import (
+    Device,
+    device_costs,
+    link_of,
+    memory_of,
+    power_cap_w,
+    static_power_w,
+    weights_in_cells_count,
+)
+from npuwatt.device.parallel import all_reduce, cache_copies, smallest_count
+from npuwatt.errors import RequestError
+from npuwatt.workload.network import ConvNet, Network
+from npuwatt.workload.ops import Op, table
+from npuwatt.workload.parameters import stored_weights
+from npuwatt.workload.request import Request, width_bytes
+from npuwatt.workload.transformer import cache_bytes, decode_ops, prefill_ops
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Inference:
+    """What a request costs; every array is (P, 1). Points that do not fit hold NaN."""
+
+    devices: Array
+    devices_needed: Array  # infinity where no number of devices is enough
+    fits: Array  # bool
+    prefill: PhaseCosts
+    decode: PhaseCosts | None  # None: the network answers in one pass
+    ttft_s: Array
+    tpot_s: Array
+    request_s: Array
+    output_tokens: Array  # of all sequences
+    all_tokens: Array
+    energy_j: dict[str, Array]  # of the whole batch, by component
+    limit_s: dict[str, Array]  # time of the request by what sets it
+
+    @property
+    def total_j(self) -> Array:
+        """Energy of the whole batch."""
+        return sum(self.energy_j.values(), start=np.zeros((1, 1)))
+
+    def metrics(self) -> dict[str, Array]:
+        """The named results, each (P, 1)."""
+        total_j = self.total_j
+        per_output_token_j = total_j / self.output_tokens
+        return {
+            "ttft_s": self.ttft_s,
+            "tpot_s": self.tpot_s,
+            "tokens_per_s": self.output_tokens / self.request_s,
+            "power_w": total_j / self.request_s,
+            "energy_per_output_token_j": per_output_token_j,
+            "energy_per_total_token_j": total_j / self.all_tokens,
+            "energy_per_request_j": total_j / self.batch,
+            "tokens_per_j": 1 / per_output_token_j,
+        }
+
+    batch: Array
+
+    def bound_by(self) -> Array:
+        """Place in LIMITS of what sets most of the request's time: (P, 1)."""
+        times = [np.broadcast_to(self.limit_s.get(name, np.zeros((1, 1))), self.request_s.shape) for name in LIMITS]
+        return np.argmax(np.concatenate(times, axis=-1), axis=-1).reshape(-1, 1)
+
+
+METRICS = (
+    "ttft_s", "tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j", "energy_per_total_token_j",
+    "energy_per_request_j", "tokens_per_j",
+)  # fmt: skip
+
+
+def fitted(network: Network, request: Request) -> Request:
+    """The request as the network can take it: a network that answers in one pass gives one output."""
+    if network.decoder:
+        return request
+    given = 1.0 if isinstance(network, ConvNet) else float(network.tokens) or request.input_len
+    return replace(request, input_len=given, output_len=1.0)
+
+
+def phase_ops(network: Network, request: Request, phase: str) -> list[Op]:
+    """Ops of one phase over the whole network and all sequences, on one device."""
+    if isinstance(network, ConvNet):
+        from npuwatt.workload.convnet import convnet_ops
+
+        return convnet_ops(network, request)
+    if phase == "prefill":
+        return prefill_ops(network, request)
+    if phase == "decode":
+        steps = np.asarray(request.output_len) - 1
+        first = np.where(steps > 0, request.input_len, np.asarray(request.input_len) - 1)
+        return decode_ops(network, request, first=first, last=np.where(steps > 0, first + steps, first + 1))
+    context = request.input_len + np.floor_divide(request.output_len, 2)
+    return decode_ops(network, request, first=context - 1, last=context)
+
+
+def shared_ops(ops: list[Op], network: Network, request: Request, devices: Real) -> list[Op]:
+    """Ops of one phase on `devices` devices: the cache copied where it cannot be split, and the sums in between."""
+    if np.all(np.equal(devices, 1)):
+        return ops
+    copies = cache_copies(devices, cache_shards(network))
+    ops = [
+        op._replace(kv_read_bytes=op.kv_read_bytes * copies, kv_written_bytes=op.kv_written_bytes * copies)
+        for op in ops
+    ]
+    halves = [op for op in ops if op.name in _SUMMED or op.kind == "convolution"]
+    layers = sum(float(np.max(op.count)) for op in halves)
+    width = width_bytes(request.activations)
+    sums_bytes = sum((op.count * op.tokens * op.n * width for op in halves), start=np.zeros((1, 1)))
+    return [*ops, all_reduce(layers=layers, sums_bytes=sums_bytes, devices=devices)]
+
+
+_SUMMED = ("attention_out", "ssm_out", "ffn_down", "experts_down")
+
+
+def cache_shards(network: Network) -> float:
+    """Over how many devices the cache can be split: its key-value heads; one latent vector cannot be."""
+    if isinstance(network, ConvNet) or network.latent_attention:
+        return 1.0
+    if network.attention:
+        return float(network.attention.kv_heads)
+    return float(network.state_space.heads) if network.state_space else 1.0
+
+
+def devices_needed(network: Network, request: Request, device: Device) -> Array:
+    """Fewest devices that hold the weights and the cache of the request: (P, 1), infinity if none do."""
+    stored = stored_weights(network)
+    held = 0.0 if isinstance(network, ConvNet) else cache_bytes(network, request)
+    in_memory = sum(stored)
+    in_cells = weights_in_cells_count(device)
+    capacity = memory_of(device).capacity_bytes
+    boards = np.ones((1, 1))
+    if in_cells is not None:
+        in_memory = stored.embedding + stored.vector
+        boards = np.maximum(boards, np.ceil(stored.matrix / in_cells))
+    memory_count = smallest_count(
+        in_memory * width_bytes(request.weights), held, capacity_bytes=capacity, cache_shards=cache_shards(network)
+    )
+    return np.atleast_2d(np.maximum(boards, memory_count))
+
+
+def inference(network: Network, request: Request, device: Device, devices: Real | None = None) -> Inference:
+    """What a request costs on `devices` devices, or on the fewest that hold it.
+
+    Parameters
+    ----------
+    network, request, device
+        Records whose numbers may be (P, 1) columns.
+    devices : scalar, (P, 1) or None
+        How many devices share the work; None for the fewest that hold weights and cache.
+
+    Raises
+    ------
+    RequestError
+        The device cannot compute the number types of the request.
+    """
+    request = fitted(network, request)
+    needed = devices_needed(network, request, device)
+    joined = link_of(device) is not None
+    chosen = np.atleast_2d(np.asarray(needed if devices is None else devices, dtype=np.float64))
+    fits = np.isfinite(needed) & (needed <= chosen) & (joined | (chosen == 1))
+    count = np.where(fits, chosen, 1.0)
+    prefill = _phase(network, request, device, count, "prefill")
+    decode = _phase(network, request, device, count, "decode") if network.decoder else None
+    steps = np.asarray(request.output_len, dtype=np.float64) - 1
+    known = np.where(fits, 1.0, np.nan)
+    ttft_s = prefill.time_s * known
+    tpot_s = decode.time_s * known if decode else np.full((1, 1), np.nan)
+    request_s = ttft_s + tpot_s * steps if decode else ttft_s
+    energy_j, limit_s = dict(prefill.energy_j), dict(prefill.limit_s)
+    if decode:
+        for sums, more in ((energy_j, decode.energy_j), (limit_s, decode.limit_s)):
+            for name, value in more.items():
+                sums[name] = sums.get(name, np.zeros((1, 1))) + value * steps
+    batch = np.atleast_2d(np.asarray(request.batch, dtype=np.float64))
+    return Inference(
+        devices=chosen,
+        devices_needed=needed,
+        fits=fits,
+        prefill=prefill,
+        decode=decode,
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        request_s=request_s,
+        output_tokens=batch * request.output_len,
+        all_tokens=batch * (request.input_len + np.asarray(request.output_len)),
+        energy_j={name: value * known for name, value in energy_j.items()},
+        limit_s=limit_s,
+        batch=batch,
+    )
+
+
+def _phase(network: Network, request: Request, device: Device, devices: Array, phase: str) -> PhaseCosts:
+    ops = shared_ops(phase_ops(network, request, phase), network, request, devices)
+    return phase_costs(
+        _costs_in_turn(device, ops, devices),
+        static_power_w=static_power_w(device),
+        power_cap_w=power_cap_w(device),
+        devices=devices,
+    )
+
+
+def _costs_in_turn(device: Device, ops: list[Op], devices: Array) -> Iterator[OpCosts]:
+    """Costs of all ops at once where there is one point, and op by op where there are many.
+
+    Many points times all ops would leave the processor's cache; one op's column stays in it.
+    """
+    many = max(np.size(devices), *(np.size(value) for op in ops for value in op[3:])) > 1
+    many = many or np.size(device_costs(device, table(ops[:1]), devices).time_s) > 1
+    for group in [[op] for op in ops] if many else [ops]:
+        yield device_costs(device, table(group), devices)
+
+
+__all__ = ["LIMITS", "METRICS", "Inference", "RequestError", "inference"]

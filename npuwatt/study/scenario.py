@@ -1,0 +1,112 @@
+"""Names on a command line become records with their evidence; the one table of which record has which folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from npuwatt.device.evaluate import KINDS, Device, device_type
+from npuwatt.errors import NpuwattError, PresetError, did_you_mean, shown
+from npuwatt.preset import library
+from npuwatt.preset.evidence import Evidence
+from npuwatt.preset.load import Document, Loaded, read_record
+from npuwatt.preset.paths import changed
+from npuwatt.workload.network import ConvNet, Network, Transformer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Chosen(Generic[T]):
+    """A record by the name it was asked for, the preset behind it, and what is known of its numbers."""
+
+    typed: str
+    preset: library.Preset
+    record: T
+    evidence: dict[str, Evidence]
+    citations: dict[str, str]
+
+
+def _sources_for(document: Document) -> dict[str, dict[str, str]]:
+    """Built-in citations, and those that a user's preset brings along under `sources:`."""
+    own = document.tree.get("sources", {})
+    known = library.sources()
+    if not isinstance(own, dict):
+        raise PresetError(f"{document.at('sources')}: {shown(own)} given; expected a mapping of keys to citations")
+    for key, entry in own.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("cite"), str):
+            raise PresetError(f"{document.at(f'sources.{key}')}: {shown(entry)} given; expected {{cite: TEXT}}")
+        known[key] = {"quality": "assumed"} | {name: str(text) for name, text in entry.items()}
+    return known
+
+
+def _choose(typed: str, preset: library.Preset, kind: type[T], document: Document) -> Chosen[T]:
+    known = _sources_for(document)
+    loaded: Loaded[T] = read_record(document, kind, {key: entry["quality"] for key, entry in known.items()})
+    used = {item.source for item in loaded.evidence.values()}
+    return Chosen(
+        typed=typed,
+        preset=preset,
+        record=loaded.record,
+        evidence=loaded.evidence,
+        citations={key: known[key]["cite"] for key in sorted(used) if key in known},
+    )
+
+
+def load_device(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Device]:
+    """A device by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
+    preset = library.find("devices", typed, folders)
+    kind = preset.header("kind")
+    record = device_type(kind)
+    if record is None:
+        close = did_you_mean(kind, KINDS) or f"; expected one of {', '.join(KINDS)}"
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given{close}")
+    if preset.header("evidence") not in library.EVIDENCE_CLASSES:
+        given = shown(preset.header("evidence"))
+        expected = ", ".join(library.EVIDENCE_CLASSES)
+        raise PresetError(f"{preset.document.at('evidence')}: {given} given; expected one of {expected}")
+    return _choose(typed, preset, record, changed(preset.document, changes, f"devices.{typed}"))
+
+
+def load_network(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Network]:
+    """A network by short name, Hugging Face id, preset path or path of a config.json."""
+    if typed.endswith(".json"):
+        from npuwatt.preset.huggingface import config_preset
+
+        preset = config_preset(typed)
+    else:
+        preset = library.find("networks", typed, folders)
+    kinds: dict[str, Any] = {"transformer": Transformer, "convnet": ConvNet}
+    kind = preset.header("kind")
+    if kind not in kinds:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected one of {', '.join(kinds)}")
+    return _choose(typed, preset, kinds[kind], changed(preset.document, changes, "network"))
+
+
+def split_changes(changes: Sequence[str], devices: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """`--set ADDRESS=VALUE` texts, sorted to the device each one belongs to, and those of the network."""
+    by_device: dict[str, list[str]] = {name: [] for name in devices}
+    of_network: list[str] = []
+    for change in changes:
+        address, equals, value = change.partition("=")
+        if not equals or not value:
+            raise NpuwattError(f"--set {shown(change)}: expected ADDRESS=VALUE, as in devices.gpu.power_cap=500W")
+        owner, path = split_address(address.strip(), devices)
+        if owner == "network":
+            of_network.append(f"{path}={value}")
+        else:
+            by_device[owner].append(f"{path}={value}")
+    return by_device, of_network
+
+
+def split_address(address: str, devices: Sequence[str]) -> tuple[str, str]:
+    """`devices.gpu.levels.dram.bandwidth` -> ('gpu', 'levels.dram.bandwidth'); network addresses likewise."""
+    if address.startswith("network."):
+        return "network", address.removeprefix("network.")
+    for name in sorted(set(devices), key=len, reverse=True):
+        if address.startswith(f"devices.{name}."):
+            return name, address.removeprefix(f"devices.{name}.")
+    known = [f"devices.{name}" for name in devices]
+    near = did_you_mean(".".join(address.split(".")[:2]), known)
+    raise NpuwattError(f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}")
