@@ -50,7 +50,6 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_fraction": ("1", "0.9 or 90 %"),
     "_ratio": ("1", "1.5"),
     "_count": ("1", "8"),
-    "_bits": ("1", "8"),
 }
 _BY_LENGTH = sorted(SUFFIXES, key=len, reverse=True)
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*(.*?)\s*", re.ASCII | re.DOTALL)

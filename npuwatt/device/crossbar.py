@@ -39,7 +39,7 @@ class Arrays:
     def __post_init__(self) -> None:
         require.positive(
             parts=self.parts_count, arrays=self.arrays_count, rows=self.rows_count, columns=self.columns_count,
-            cell=self.cell_bits, weight=self.weight_bits, input=self.input_bits, dac=self.dac_bits,
+            cell_bits=self.cell_bits, weight_bits=self.weight_bits, input_bits=self.input_bits, dac_bits=self.dac_bits,
             columns_per_adc=self.columns_per_adc_count, cells_per_bit=self.cells_per_bit_count,
         )  # fmt: skip
         require.not_negative(
@@ -68,6 +68,11 @@ def weights_held_count(arrays: Arrays) -> Real:
 def columns_per_weight(arrays: Arrays) -> Real:
     """Columns that one weight takes: a slice for each `cell_bits` of it, doubled for differential pairs."""
     return np.ceil(arrays.weight_bits / arrays.cell_bits) * arrays.cells_per_bit_count
+
+
+def uses_of_a_cell(arrays: Arrays) -> Real:
+    """Cell readings that one multiply-accumulate takes: input steps by weight slices."""
+    return np.ceil(arrays.input_bits / arrays.dac_bits) * columns_per_weight(arrays)
 
 
 def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCosts:

@@ -12,7 +12,7 @@ from npuwatt.arrays import Real, side_by_side
 from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, dtype_for
 from npuwatt.device.costs import OpCosts
 from npuwatt.workload.ops import STORED, Kind, OpTable
-from npuwatt.workload.request import next_wider
+from npuwatt.workload.request import SAME_BITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,8 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     near_j = board_energy_j(host, ops.macs * banks.mac_energy_j_per_mac, level_j, links=outside_bytes * 0.0)
     inside_j = inside_bytes * banks.read_energy_j_per_byte
     near_j["dram"] = near_j["dram"] + inside_j
-    near_j["overhead"] = near_j["overhead"] + inside_j * (1 / host.regulator_efficiency_fraction - 1)
+    control = 1 + host.movement_overhead_ratio  # commands and sequencing go with bytes inside the memory too
+    near_j["overhead"] = near_j["overhead"] + inside_j * (control / host.regulator_efficiency_fraction - 1)
     moved = {name: np.where(here, outside_bytes, alone.level_bytes[name]) for name in host.levels}
     level_energy_j = {name: np.where(here, level_j[name], alone.level_energy_j[name]) for name in host.levels}
     return OpCosts(
@@ -93,6 +94,9 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
 
 def _can_run(banks: Banks, kind: Kind, dtype: str) -> bool:
     """Whether the units beside the banks know this kind of op and its number type."""
-    if kind not in (*STORED, "attention"):
-        return False
-    return any(name in banks.peak_macs_per_s for name in (dtype, *next_wider(dtype)[:1]))
+    return kind in (*STORED, "attention") and knows_dtype(banks, dtype)
+
+
+def knows_dtype(banks: Banks, dtype: str) -> bool:
+    """Whether the units compute a number type: as it is, or as one of the same number of bits."""
+    return dtype in banks.peak_macs_per_s or SAME_BITS.get(dtype) in banks.peak_macs_per_s

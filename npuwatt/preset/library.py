@@ -13,17 +13,20 @@ from typing import Any
 from npuwatt.errors import PresetError, did_you_mean, shown
 from npuwatt.preset.load import Document, read_yaml
 
-FOLDERS = ("devices", "networks")
+FOLDERS = ("devices", "networks", "constants")
 EVIDENCE_CLASSES = ("calibrated", "datasheet", "projected")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # What may follow an exact family and size without changing any shape: how it was tuned, dated or quantised.
 _VARIANTS = (
-    "base", "instruct", "it", "pt", "chat", "thinking", "hf", "bf16", "fp8", "fp8-dynamic", "fp8-block", "awq",
-    "gptq", "gptq-int4", "gptq-int8", "int4", "int8", "nvfp4", "mxfp4", "2407", "2411", "2507", "0324", "0528",
-    "0905", "mlx",
+    "base", "instruct", "it", "pt", "chat", "thinking", "original", "hf", "0324", "0528", "0905", "2407", "2411", "2507",
+    "bf16", "fp8", "fp8-dynamic", "fp8-block", "fp8-kv", "fp4", "nvfp4", "mxfp4", "int4", "int8", "4bit", "8bit",
+    "awq", "gptq", "gptq-int4", "gptq-int8", "w4a16", "w8a8", "w8a16", "quantized.w4a16", "quantized.w8a8",
+    "quantized.w8a16", "bnb-4bit", "unsloth", "unsloth-bnb-4bit", "mlx", "gguf", "qat-q4-0-gguf",
+    "qat-q4-0-unquantized", "qat-int4-unquantized",
 )  # fmt: skip
-_VARIANT = re.compile(rf"-({'|'.join(sorted(_VARIANTS, key=len, reverse=True))})\Z")
+_VARIANT = re.compile(rf"-({'|'.join(map(re.escape, sorted(_VARIANTS, key=len, reverse=True)))})\Z")
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -142,7 +145,7 @@ def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:
         names = [*known, *(alias for entry in known.values() for alias in entry.get("aliases", ()))]
         names += [path.stem for base in folders for path in Path(base).rglob("*.yaml")]
         plain = plain_name(name) if folder == "networks" else name
-        what = {"devices": "device", "networks": "network"}[folder]
+        what = folder.rstrip("s")
         near = did_you_mean(plain, names) or "; 'npuwatt presets list' names them all"
         raise PresetError(f"unknown {what} {shown(name)}{near}")
     return _built_in(folder, resolved)
@@ -156,6 +159,10 @@ def resolve(folder: str, name: str, known: dict[str, Any]) -> str | None:
             by_name.setdefault(alias.lower(), stem)
     if folder != "networks":
         return by_name.get(name.lower())
+    if len(name) > _LONGEST_NAME:
+        return None
+    if name.lower() in by_name:
+        return by_name[name.lower()]
     probe = plain_name(name)
     while probe not in by_name:
         shorter = _VARIANT.sub("", probe)

@@ -71,17 +71,36 @@ def load_device(typed: str, *, changes: Sequence[str] = (), folders: Iterable[st
 
 def load_network(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Network]:
     """A network by short name, Hugging Face id, preset path or path of a config.json."""
-    if typed.endswith(".json"):
-        from npuwatt.preset.huggingface import config_preset
-
-        preset = config_preset(typed)
-    else:
-        preset = library.find("networks", typed, folders)
+    preset = _config_preset(typed) if typed.endswith(".json") else library.find("networks", typed, folders)
     kinds: dict[str, Any] = {"transformer": Transformer, "convnet": ConvNet}
     kind = preset.header("kind")
     if kind not in kinds:
         raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected one of {', '.join(kinds)}")
     return _choose(typed, preset, kinds[kind], changed(preset.document, changes, "network"))
+
+
+def _config_preset(path: str) -> library.Preset:
+    """A Hugging Face config.json as the preset that an import of it would write."""
+    from pathlib import Path
+
+    from npuwatt.preset.load import parse_yaml, read_bytes
+    from npuwatt.workload.huggingface import imported
+
+    content = read_bytes(Path(path).expanduser())
+    document = parse_yaml(imported(content, path).encode(), path)
+    return library.Preset(
+        name=str(document.tree.get("name", path)),
+        folder="networks",
+        document=document,
+        origin=path,
+        sha256=library.content_hash(content),
+    )
+
+
+def load_constants(name: str, kind: type[T]) -> Chosen[T]:
+    """A set of energies that replaces those of every device."""
+    preset = library.find("constants", name)
+    return _choose(name, preset, kind, preset.document)
 
 
 def split_changes(changes: Sequence[str], devices: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:

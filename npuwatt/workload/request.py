@@ -24,6 +24,7 @@ BITS: dict[str, float] = {
     "fp4": 4.0 + 8 / 32,
     "int4": 4.0 + 16 / 128,
 }
+SAME_BITS = {"bf16": "fp16", "fp16": "bf16"}
 _RANK = {"int4": 0, "fp4": 1, "int8": 2, "fp8": 3, "fp16": 4, "bf16": 5, "fp32": 6}
 MOST_TOKENS = 100_000_000
 MOST_BATCH = 1_000_000
@@ -41,9 +42,9 @@ def arithmetic_dtype(one: str, other: str) -> str:
 
 def next_wider(dtype: str) -> tuple[str, ...]:
     """Types that can stand in for `dtype`, nearest first: the same number of bits, then wider ones."""
-    same = {"bf16": "fp16", "fp16": "bf16"}.get(dtype)
-    wider = (name for name, rank in sorted(_RANK.items(), key=lambda item: item[1]) if rank > _RANK[dtype])
-    return tuple(dict.fromkeys(([same] if same else []) + [name for name in wider]))
+    wider = [name for name in _RANK if _RANK[name] > _RANK[dtype]]
+    same = [SAME_BITS[dtype]] if dtype in SAME_BITS else []
+    return tuple(dict.fromkeys(same + wider))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

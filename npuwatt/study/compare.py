@@ -1,0 +1,110 @@
+"""The same request on several devices, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npuwatt.device.accelerator import dtype_for
+from npuwatt.device.evaluate import Device, host_of, link_of, memory_of
+from npuwatt.errors import NpuwattError, RequestError
+from npuwatt.study.inference import Inference, inference
+from npuwatt.study.question import Question, question
+from npuwatt.study.scenario import Chosen
+from npuwatt.workload.request import arithmetic_dtype
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Answer:
+    """One device's part of a comparison."""
+
+    device: Chosen[Device]
+    result: Inference
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Comparison:
+    """A request answered by each device, in the order asked."""
+
+    question: Question
+    answers: tuple[Answer, ...]
+    article: dict[str, Any] | None = None  # the article's claims recomputed, where its constants were asked for
+
+
+def compare(names: Sequence[str], **options: Any) -> Comparison:
+    """What one request costs on each of several devices.
+
+    Parameters
+    ----------
+    names
+        Devices by preset name, alias or path.
+    **options
+        As for `npuwatt.study.question.question`: network, input_len, output_len, batch, devices,
+        weights, activations, kv_cache, constants, changes, presets.
+
+    Raises
+    ------
+    NpuwattError
+        Something asked for does not exist or cannot be computed; its text says what would.
+    """
+    asked = question(names, **options)
+    answers = tuple(_answer(asked, device) for device in asked.devices)
+    article = None
+    if asked.constants == "article":
+        from npuwatt.study.article import claims
+
+        article = claims(asked.devices, asked.network.record, asked.request, asked.presets)
+    return Comparison(question=asked, answers=answers, article=article)
+
+
+def _answer(asked: Question, device: Chosen[Device]) -> Answer:
+    try:
+        result = inference(asked.network.record, asked.request, device.record, asked.count)
+    except RequestError as error:
+        raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
+    return Answer(device=device, result=result, notes=(*_fit_notes(asked, device.record, result), *_width_notes(asked, device.record)))
+
+
+def _fit_notes(asked: Question, device: Device, result: Inference) -> list[str]:
+    needed, count = float(result.devices_needed[0, 0]), float(result.devices[0, 0])
+    capacity = float(np.max(memory_of(device).capacity_bytes)) / 2**30
+    if not np.isfinite(needed):
+        return [f"no number of devices fits: the cache that one must hold exceeds its {capacity:.3g} GiB"]
+    if needed > 1 and link_of(device) is None:
+        return [f"does not fit: needs {needed:.0f} devices, and the preset states no link between them"]
+    if needed > count:
+        return [f"does not fit: needs {needed:.0f} devices of {capacity:.3g} GiB"]
+    if asked.count is None and needed > 1:
+        return [f"{needed:.0f} devices: the fewest that hold weights and cache ({capacity:.3g} GiB each)"]
+    return []
+
+
+def _width_notes(asked: Question, device: Device) -> list[str]:
+    """What a device computes in another number type than asked, and where weights are not what was asked."""
+    request, notes = asked.request, []
+    supported = host_of(device).peak_macs_per_s
+    for what, stored in (("weights", request.weights), ("attention", request.kv_cache)):
+        if what == "attention" and not asked.network.record.decoder:
+            continue
+        wanted = arithmetic_dtype(stored, request.activations)
+        if (used := dtype_for(supported, wanted)) != wanted:
+            notes.append(f"{what}: {wanted} arithmetic runs as {used}, the nearest type this device computes")
+    if device.kind == "crossbar":
+        bits = int(np.max(device.arrays.weight_bits))
+        notes.append(f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared")
+    if device.kind == "near-bank-pim" and wanted_on_host(asked, device):
+        notes.append("the units beside the banks do not compute these widths; everything runs on the host")
+    return list(dict.fromkeys(notes))
+
+
+def wanted_on_host(asked: Question, device: Device) -> bool:
+    """Whether a near-bank board's units cannot compute the request's weights type at all."""
+    from npuwatt.device.nearbank import knows_dtype
+
+    if device.kind != "near-bank-pim":
+        raise NpuwattError("not a near-bank board")
+    return not knows_dtype(device.banks, arithmetic_dtype(asked.request.weights, asked.request.activations))

@@ -1,0 +1,133 @@
+"""What every command asks about: devices, a network, a request, and which constants hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from npuwatt.device.evaluate import Device
+from npuwatt.errors import NpuwattError, RequestError, shown
+from npuwatt.study.scenario import Chosen, load_device, load_network, split_changes
+from npuwatt.workload.network import ConvNet, Network
+from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request
+
+NETWORK = "llama-3.1-8b"
+INPUT_LEN, OUTPUT_LEN, BATCH, WIDTH = 512, 256, 1, "bf16"
+CONSTANTS = ("sourced", "article")
+MOST_DEVICES = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Question:
+    """Everything a result depends on, read and checked."""
+
+    devices: tuple[Chosen[Device], ...]
+    network: Chosen[Network]
+    request: Request
+    count: int | None  # devices that share the work; None: the fewest that hold it
+    constants: str
+    presets: tuple[str, ...]  # the user's folders
+    notes: tuple[str, ...]
+
+    @property
+    def citations(self) -> dict[str, str]:
+        """Sources of every number used, by key."""
+        found: dict[str, str] = {}
+        for part in (*self.devices, self.network):
+            found |= part.citations
+        return dict(sorted(found.items()))
+
+
+def question(
+    names: Sequence[str],
+    *,
+    network: str = NETWORK,
+    input_len: int | None = None,
+    output_len: int | None = None,
+    batch: int = BATCH,
+    devices: int | None = None,
+    weights: str | None = None,
+    activations: str | None = None,
+    kv_cache: str | None = None,
+    constants: str = "sourced",
+    changes: Sequence[str] = (),
+    presets: Sequence[str] = (),
+) -> Question:
+    """Read and check what was asked.
+
+    Raises
+    ------
+    NpuwattError
+        With a line for each fault: an unknown name, a number out of range, a change that fits nowhere.
+    """
+    if not names:
+        raise RequestError("no device given; expected at least one, as in 'npuwatt compare gpu npu pim'")
+    if constants not in CONSTANTS:
+        raise RequestError(f"--constants: {shown(constants)} given; expected one of {', '.join(CONSTANTS)}")
+    _check_whole("--batch", batch, MOST_BATCH)
+    _check_whole("--devices", devices, MOST_DEVICES)
+    _check_whole("--input-len", input_len, MOST_TOKENS)
+    _check_whole("--output-len", output_len, MOST_TOKENS)
+    for option, width in (("--weights", weights), ("--activations", activations), ("--kv-cache", kv_cache)):
+        if width is not None and width not in WIDTHS:
+            raise RequestError(f"{option}: {shown(width)} given; expected one of {', '.join(WIDTHS)}")
+    by_device, of_network = split_changes(changes, names)
+    chosen = load_network(network, changes=of_network, folders=presets)
+    loaded = tuple(load_device(name, changes=by_device[name], folders=presets) for name in names)
+    usual = WIDTH
+    if constants == "article":
+        from npuwatt.study.article import USUAL_WIDTH, with_article_constants
+
+        usual = USUAL_WIDTH
+        loaded = tuple(with_article_constants(device) for device in loaded)
+    notes = []
+    if weights is None and "fp8" in network.lower() and constants == "sourced":
+        notes.append(f"weights are counted as {usual} although the network's name says FP8; --weights fp8 counts them so")
+    request = Request(
+        batch=float(batch),
+        input_len=float(input_len or INPUT_LEN),
+        output_len=float(output_len or OUTPUT_LEN),
+        weights=weights or usual,  # type: ignore[arg-type] # checked above
+        activations=activations or usual,  # type: ignore[arg-type]
+        kv_cache=kv_cache or usual,  # type: ignore[arg-type]
+    )
+    request, more = _as_the_network_takes_it(chosen.record, request, input_len, output_len)
+    return Question(
+        devices=loaded,
+        network=chosen,
+        request=request,
+        count=devices,
+        constants=constants,
+        presets=tuple(presets),
+        notes=(*notes, *more),
+    )
+
+
+def _check_whole(option: str, value: int | None, most: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
+        raise RequestError(f"{option}: {value} given; expected a whole number from 1 to {most}")
+
+
+def _as_the_network_takes_it(
+    network: Network, request: Request, input_len: int | None, output_len: int | None
+) -> tuple[Request, list[str]]:
+    """Lengths that a network without a decoder decides itself; a length it cannot take is an error."""
+    from npuwatt.study.inference import fitted
+
+    taken, notes = fitted(network, request), []
+    if not network.decoder:
+        if output_len not in (None, 1):
+            raise NpuwattError(
+                f"--output-len: {output_len} given; expected 1, because this network answers a request in one pass"
+            )
+        if input_len not in (None, int(taken.input_len)):
+            what = "an image" if isinstance(network, ConvNet) else "a fixed number of patches"
+            raise NpuwattError(
+                f"--input-len: {input_len} given; expected {int(taken.input_len)}, because this network reads {what}"
+            )
+        notes.append("this network answers in one pass: an output token is one whole answer")
+    elif not isinstance(network, ConvNet) and network.max_context:
+        asked = int(taken.input_len + taken.output_len)
+        if asked > network.max_context:
+            notes.append(f"{asked} tokens are more than the {network.max_context} the network was made for")
+    return taken, notes
