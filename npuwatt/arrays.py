@@ -25,11 +25,14 @@ def row(values: Iterable[float]) -> Array:
 
 def total(values: Any) -> Array:
     """Sum over the last axis, which stays, so that a sum broadcasts like everything else."""
-    return np.add.reduce(np.atleast_2d(values), axis=-1, keepdims=True, dtype=np.float64)
+    table = np.atleast_2d(values)
+    return table if table.shape[-1] == 1 else np.add.reduce(table, axis=-1, keepdims=True, dtype=np.float64)
 
 
 def side_by_side(columns: Iterable[Real]) -> Array:
     """Numbers and (P, 1) columns joined along the last axis: (P, L), or (1, L) if none varies."""
     parts = [np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in columns]
+    if len(parts) == 1:
+        return parts[0]
     points = max(part.shape[0] for part in parts)
     return np.concatenate([np.broadcast_to(part, (points, 1)) for part in parts], axis=-1)

@@ -145,14 +145,14 @@ def board_energy_j(
     Overhead is the control that goes with moving data, and what the regulators lose on everything.
     """
     energy_j = {"arithmetic": arithmetic_j, **others_j}
+    lost = 1 / chip.regulator_efficiency_fraction
+    work_j = reduce(np.add, energy_j.values())
+    movement_j = reduce(np.add, level_j.values())
     for name, moved_j in level_j.items():
         component = component_of(name)
-        energy_j[component] = energy_j.get(component, 0.0) + moved_j
-    movement_j = sum(level_j.values(), start=np.zeros(1))
-    bare_j = sum(energy_j.values(), start=np.zeros(1))
-    control_j = chip.movement_overhead_ratio * movement_j
-    lost_j = (bare_j + control_j) * (1 / chip.regulator_efficiency_fraction - 1)
-    return energy_j | {"overhead": control_j + lost_j}
+        energy_j[component] = energy_j[component] + moved_j if component in energy_j else moved_j
+    controlled = (1 + chip.movement_overhead_ratio) * lost
+    return energy_j | {"overhead": movement_j * (controlled - 1) + work_j * (lost - 1)}
 
 
 def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> OpCosts:

@@ -42,11 +42,13 @@ class PhaseCosts:
 
     time_s: Array
     energy_j: dict[str, Array]  # by component, static included
-    limit_s: dict[str, Array]  # time by what sets it; sums to time_s
+    limit_s: dict[str, Array]  # time by what sets it; sums to time_s, or is empty where nobody asked
     stretch_ratio: Array  # how much the power cap slows the phase
 
 
-def phase_costs(parts: Iterable[OpCosts], *, static_power_w: Real, power_cap_w: Real, devices: Real) -> PhaseCosts:
+def phase_costs(
+    parts: Iterable[OpCosts], *, static_power_w: Real, power_cap_w: Real, devices: Real, limits: bool = True
+) -> PhaseCosts:
     """Costs of ops that follow one another, under a cap on mean power.
 
     A board at its cap lowers its clocks until dynamic energy over time fits beside the static
@@ -61,8 +63,8 @@ def phase_costs(parts: Iterable[OpCosts], *, static_power_w: Real, power_cap_w: 
         unlimited_s = unlimited_s + total(part.time_s)
         for name, joules in part.energy_j.items():
             energy_j[name] = energy_j.get(name, zero) + total(joules)
-        owner = part.owners()
-        for place, name in enumerate(part.limits_s):
+        owner = part.owners() if limits else None
+        for place, name in enumerate(part.limits_s if limits else ()):
             limit_s[name] = limit_s.get(name, zero) + total(part.time_s * (owner == place))
     dynamic_j = sum(energy_j.values(), start=zero)
     time_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w)))

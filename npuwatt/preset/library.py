@@ -23,7 +23,7 @@ _VARIANTS = (
     "bf16", "fp8", "fp8-dynamic", "fp8-block", "fp8-kv", "fp4", "nvfp4", "mxfp4", "int4", "int8", "4bit", "8bit",
     "awq", "gptq", "gptq-int4", "gptq-int8", "w4a16", "w8a8", "w8a16", "quantized.w4a16", "quantized.w8a8",
     "quantized.w8a16", "bnb-4bit", "unsloth", "unsloth-bnb-4bit", "mlx", "gguf", "qat-q4-0-gguf",
-    "qat-q4-0-unquantized", "qat-int4-unquantized",
+    "qat-q4-0-unquantized", "qat-int4-unquantized", "1m",
 )  # fmt: skip
 _VARIANT = re.compile(rf"-({'|'.join(map(re.escape, sorted(_VARIANTS, key=len, reverse=True)))})\Z")
 _LONGEST_NAME = 200
@@ -77,7 +77,9 @@ def build_index(root: Path) -> dict[str, dict[str, Any]]:
 
 def summary(tree: dict[str, Any]) -> dict[str, Any]:
     """What a list of presets shows of one."""
-    return {key: tree[key] for key in ("kind", "name", "about", "evidence", "class", "aliases") if key in tree}
+    found = {key: tree[key] for key in ("kind", "name", "about", "evidence", "class") if key in tree}
+    aliases = tree.get("aliases")
+    return found | {"aliases": [str(alias) for alias in aliases] if isinstance(aliases, list) else []}
 
 
 def sources() -> dict[str, dict[str, str]]:
@@ -144,7 +146,7 @@ def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:
     if resolved is None:
         names = [*known, *(alias for entry in known.values() for alias in entry.get("aliases", ()))]
         names += [path.stem for base in folders for path in Path(base).rglob("*.yaml")]
-        plain = plain_name(name) if folder == "networks" else name
+        plain = shape_name(name) if folder == "networks" else name
         what = folder.rstrip("s")
         near = did_you_mean(plain, names) or "; 'npuwatt presets list' names them all"
         raise PresetError(f"unknown {what} {shown(name)}{near}")
@@ -179,3 +181,11 @@ def plain_name(name: str) -> str:
         if plain.startswith(prefix + rest):
             plain = plain[len(prefix) :]
     return plain
+
+
+def shape_name(name: str) -> str:
+    """The same without what changes no shape: family and size alone."""
+    shape = plain_name(name[-_LONGEST_NAME:])
+    while (shorter := _VARIANT.sub("", shape)) != shape:
+        shape = shorter
+    return shape

@@ -87,7 +87,10 @@ def fitted(network: Network, request: Request) -> Request:
 
 
 def phase_ops(network: Network, request: Request, phase: str) -> list[Op]:
-    """Ops of one phase over the whole network and all sequences, on one device."""
+    """Ops of one phase over the whole network and all sequences, on one device.
+
+    `phase` is prefill, decode (the mean step of the whole answer) or middle (one step at its middle).
+    """
     if isinstance(network, ConvNet):
         from npuwatt.workload.convnet import convnet_ops
 
@@ -147,7 +150,9 @@ def devices_needed(network: Network, request: Request, device: Device) -> Array:
     return np.atleast_2d(np.maximum(boards, memory_count))
 
 
-def inference(network: Network, request: Request, device: Device, devices: Real | None = None) -> Inference:
+def inference(
+    network: Network, request: Request, device: Device, devices: Real | None = None, *, limits: bool = True
+) -> Inference:
     """What a request costs on `devices` devices, or on the fewest that hold it.
 
     Parameters
@@ -156,6 +161,8 @@ def inference(network: Network, request: Request, device: Device, devices: Real 
         Records whose numbers may be (P, 1) columns.
     devices : scalar, (P, 1) or None
         How many devices share the work; None for the fewest that hold weights and cache.
+    limits
+        Whether to note what sets the time, which costs as much as the time itself.
 
     Raises
     ------
@@ -167,9 +174,11 @@ def inference(network: Network, request: Request, device: Device, devices: Real 
     joined = link_of(device) is not None
     chosen = np.atleast_2d(np.asarray(needed if devices is None else devices, dtype=np.float64))
     fits = np.isfinite(needed) & (needed <= chosen) & (joined | (chosen == 1))
-    count = np.where(fits, chosen, 1.0)
-    prefill = _phase(network, request, device, count, "prefill")
-    decode = _phase(network, request, device, count, "decode") if network.decoder else None
+    count: Real = np.where(fits, chosen, 1.0)
+    if np.all(np.equal(count, 1)):
+        count = 1.0
+    prefill = _phase(network, request, device, count, "prefill", limits)
+    decode = _phase(network, request, device, count, "decode", limits) if network.decoder else None
     steps = np.asarray(request.output_len, dtype=np.float64) - 1
     known = np.where(fits, 1.0, np.nan)
     ttft_s = prefill.time_s * known
@@ -198,17 +207,20 @@ def inference(network: Network, request: Request, device: Device, devices: Real 
     )
 
 
-def _phase(network: Network, request: Request, device: Device, devices: Array, phase: str) -> PhaseCosts:
+def _phase(
+    network: Network, request: Request, device: Device, devices: Real, phase: str, limits: bool
+) -> PhaseCosts:
     ops = shared_ops(phase_ops(network, request, phase), network, request, devices)
     return phase_costs(
         _costs_in_turn(device, ops, devices),
         static_power_w=static_power_w(device),
         power_cap_w=power_cap_w(device),
         devices=devices,
+        limits=limits,
     )
 
 
-def _costs_in_turn(device: Device, ops: list[Op], devices: Array) -> Iterator[OpCosts]:
+def _costs_in_turn(device: Device, ops: list[Op], devices: Real) -> Iterator[OpCosts]:
     """Costs of all ops at once where there is one point, and op by op where there are many.
 
     Many points times all ops would leave the processor's cache; one op's column stays in it.

@@ -1,0 +1,71 @@
+"""`npuwatt` and `python -m npuwatt`: prepares the process, runs one command, turns its end into an exit code."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import NoReturn
+
+from npuwatt import __version__
+
+OK, GATE_FAILED, BAD_INPUT, BUG, IO_FAILED, INTERRUPTED = 0, 1, 2, 70, 74, 130
+
+
+def main() -> NoReturn:
+    """Run the command line and leave at once: taking a large interpreter down costs more than many a command."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(f"npuwatt {__version__}")
+        leave(OK)
+    gc.disable()  # nothing worth collecting while modules load; a sweep turns it on again
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a thread pool takes a third of numpy's import
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    leave(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command."""
+    try:
+        from npuwatt.cli.app import invoke
+
+        code = invoke(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who closed the pipe has seen enough
+        return OK
+    except OSError as error:
+        print(f"npuwatt: {error.filename or 'output'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return IO_FAILED
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        text = str(error).splitlines()[:1] or [""]
+        print(f"npuwatt {__version__} has a bug: {type(error).__name__}: {text[0][:200]}", file=sys.stderr)
+        print("please report the command and this line; --debug shows where it happened", file=sys.stderr)
+        return BUG
+
+
+def leave(code: int) -> NoReturn:
+    """Flush and end without tear-down, unless a coverage run needs its last words."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        print(f"npuwatt: output: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        code = IO_FAILED
+    sys.stderr.flush()
+    if "coverage" in sys.modules:
+        sys.exit(code)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Which renderer, and where to: standard output, or a file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from npuwatt.errors import NpuwattError, shown
+
+if TYPE_CHECKING:
+    from npuwatt.report.document import Report
+
+FORMATS = ("table", "plain", "json", "jsonl", "csv", "markdown")
+
+
+def emit(
+    record: dict[str, Any],
+    view: Callable[[dict[str, Any]], Report],
+    *,
+    style: str | None,
+    output: str | None,
+    no_color: bool = False,
+) -> None:
+    """Show one record in one format; a terminal gets tables, a pipe plain text, unless told otherwise."""
+    with opened(output) as stream:
+        stream.write(rendered(record, view, style=style, stream=stream, no_color=no_color))
+
+
+def rendered(
+    record: dict[str, Any],
+    view: Callable[[dict[str, Any]], Report],
+    *,
+    style: str | None,
+    stream: TextIO,
+    no_color: bool,
+) -> str:
+    """The record's text in one format."""
+    styled = wants_color(stream, no_color)
+    chosen = style or ("table" if styled or stream.isatty() else "plain")
+    if chosen in ("json", "jsonl", "csv"):
+        from npuwatt.report import data
+
+        return {"json": data.to_json, "jsonl": data.to_jsonl, "csv": data.to_csv}[chosen](record)
+    report = view(record)
+    if chosen == "table":
+        import shutil
+
+        from npuwatt.report.console import console
+
+        width = shutil.get_terminal_size((80, 24)).columns
+        return console(report, width=width, color=styled, encoding=stream.encoding or "utf-8")
+    from npuwatt.report import text
+
+    return text.markdown(report) if chosen == "markdown" else text.plain(report)
+
+
+def check_format(style: str | None, as_json: bool) -> str | None:
+    """The format asked for by --format or --json."""
+    if style is not None and style not in FORMATS:
+        from npuwatt.errors import did_you_mean
+
+        near = did_you_mean(style, FORMATS) or f"; expected one of {', '.join(FORMATS)}"
+        raise NpuwattError(f"--format: {shown(style)} given{near}")
+    if as_json and style not in (None, "json"):
+        raise NpuwattError(f"--json and --format {style}: expected one of them")
+    return "json" if as_json else style
+
+
+def wants_color(stream: TextIO, no_color: bool) -> bool:
+    """NO_COLOR and --no-color, then FORCE_COLOR, then whether it is a terminal that can."""
+    if no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+
+
+def check_output(output: str | None) -> None:
+    """Fail before any work if a file cannot come to be where it is wanted."""
+    if output in (None, "-"):
+        return
+    folder = os.path.dirname(os.path.abspath(str(output)))
+    if "\0" in str(output) or not os.path.isdir(folder):
+        raise NpuwattError(f"--output {shown(output)}: there is no folder {shown(folder)}; expected a file in an existing one")
+    if os.path.isdir(str(output)):
+        raise NpuwattError(f"--output {shown(output)}: is a folder; expected a file")
+
+
+@contextmanager
+def opened(output: str | None) -> Iterator[TextIO]:
+    """Standard output, or a file written beside its place and moved there once it is whole."""
+    if output is None or output == "-":
+        yield sys.stdout
+        return
+    check_output(output)
+    path = os.path.realpath(output)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):  # a device or a pipe has no place to move a file to
+        with open(path, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+    else:
+        temporary = f"{path}.{os.getpid()}.part"
+        try:
+            with open(temporary, "x", encoding="utf-8", newline="") as stream:
+                yield stream
+            if mode is not None:
+                os.chmod(temporary, stat.S_IMODE(mode))
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+    print(f"wrote {output}", file=sys.stderr)

@@ -1,0 +1,86 @@
+"""compare and estimate: one request, on several devices or op by op on one."""
+
+from __future__ import annotations
+
+import sys
+
+from npuwatt.cli import options as o
+from npuwatt.cli.emit import check_format, check_output, emit
+
+
+def compare(
+    devices: o.DEVICES,
+    network: o.NETWORK = "llama-3.1-8b",
+    input_len: o.INPUT_LEN = None,
+    output_len: o.OUTPUT_LEN = None,
+    batch: o.BATCH = 1,
+    count: o.COUNT = None,
+    weights: o.WEIGHTS = None,
+    activations: o.ACTIVATIONS = None,
+    kv_cache: o.KV_CACHE = None,
+    constants: o.CONSTANTS = "sourced",
+    changes: o.SET = None,
+    presets: o.PRESETS = None,
+    style: o.FORMAT = None,
+    as_json: o.JSON = False,
+    output: o.OUTPUT = None,
+    no_color: o.NO_COLOR = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """The same request on several devices: time, power and energy per token, and where the energy goes.
+
+    \b
+      npuwatt compare gpu npu pim
+      npuwatt compare gpu npu pim --network Qwen/Qwen3-32B --batch 32 --weights fp8
+      npuwatt compare gpu --set devices.gpu.power_cap=500W --format json
+      npuwatt compare gpu npu pim --constants article
+    """
+    asked, style = o.asked(locals()), check_format(style, as_json)
+    check_output(output)
+    from npuwatt.report.records import compare_record
+    from npuwatt.report.views import compare_report
+    from npuwatt.study.compare import compare as answer
+
+    emit(compare_record(answer(devices, **asked)), compare_report, style=style, output=output, no_color=no_color)
+    hint(f"npuwatt estimate {devices[0]}", "shows where the time and energy go, op by op")
+
+
+def estimate(
+    device: o.DEVICE,
+    network: o.NETWORK = "llama-3.1-8b",
+    input_len: o.INPUT_LEN = None,
+    output_len: o.OUTPUT_LEN = None,
+    batch: o.BATCH = 1,
+    count: o.COUNT = None,
+    weights: o.WEIGHTS = None,
+    activations: o.ACTIVATIONS = None,
+    kv_cache: o.KV_CACHE = None,
+    constants: o.CONSTANTS = "sourced",
+    changes: o.SET = None,
+    presets: o.PRESETS = None,
+    style: o.FORMAT = None,
+    as_json: o.JSON = False,
+    output: o.OUTPUT = None,
+    no_color: o.NO_COLOR = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """One device op by op and level by level, with arithmetic intensity and ridge point.
+
+    \b
+      npuwatt estimate h100-sxm
+      npuwatt estimate pim --network deepseek-v3 --batch 16 --format csv
+    """
+    asked, style = o.asked(locals()), check_format(style, as_json)
+    check_output(output)
+    from npuwatt.report.records import estimate_record
+    from npuwatt.report.views import estimate_report
+    from npuwatt.study.estimate import estimate as answer
+
+    emit(estimate_record(answer(device, **asked)), estimate_report, style=style, output=output, no_color=no_color)
+    hint(f"npuwatt presets show {device}", "traces each number of the device to its source")
+
+
+def hint(command: str, what: str) -> None:
+    """What to try next, for a person at a terminal only."""
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        print(f"next: {command}  {what}", file=sys.stderr)

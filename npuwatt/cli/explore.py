@@ -1,0 +1,110 @@
+"""sweep: one request at many design points."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Annotated, Any, Optional, TextIO
+
+import typer
+
+from npuwatt.cli import options as o
+from npuwatt.cli.emit import check_format, check_output, opened
+from npuwatt.errors import NpuwattError
+
+VARY = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--vary", metavar="ADDRESS=SPEC", show_default="none",
+        help="Values of one address: a,b,c or lo..hi:N or lo..hi:Nlog, with units. Several flags make a grid.",
+    ),
+]  # fmt: skip
+ZIP = Annotated[bool, typer.Option("--zip", help="Take the values of all addresses in step, not as a grid.")]
+BEST = Annotated[
+    Optional[str],
+    typer.Option("--best", metavar="METRIC", show_default="all points", help="Keep only the best points of a metric."),
+]
+TOP = Annotated[int, typer.Option("--top", metavar="N", help="How many points --best keeps.")]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Count points and rows, and compute nothing.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
+MOST_ROWS = 10_000  # that a table for people may have
+
+
+def sweep(
+    devices: o.DEVICES,
+    vary: VARY = None,
+    pair: ZIP = False,
+    best: BEST = None,
+    top: TOP = 1,
+    dry_run: DRY_RUN = False,
+    quiet: QUIET = False,
+    network: o.NETWORK = "llama-3.1-8b",
+    input_len: o.INPUT_LEN = None,
+    output_len: o.OUTPUT_LEN = None,
+    batch: o.BATCH = 1,
+    count: o.COUNT = None,
+    weights: o.WEIGHTS = None,
+    activations: o.ACTIVATIONS = None,
+    kv_cache: o.KV_CACHE = None,
+    constants: o.CONSTANTS = "sourced",
+    changes: o.SET = None,
+    presets: o.PRESETS = None,
+    style: o.FORMAT = None,
+    as_json: o.JSON = False,
+    output: o.OUTPUT = None,
+    no_color: o.NO_COLOR = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Many design points: any number of a device, or the batch and lengths of the request. CSV unless told otherwise.
+
+    \b
+      npuwatt sweep gpu npu --vary request.batch=1..64:7log
+      npuwatt sweep gpu --vary devices.gpu.levels.dram.bandwidth=2TB/s..8TB/s:4 --vary request.batch=1,8,64
+      npuwatt sweep gpu --vary request.batch=1..512:512 --best energy_per_output_token_j --top 3
+      npuwatt sweep gpu --vary devices.gpu.power_cap=300W..700W:401 --dry-run
+    """
+    asked, style = o.asked(locals()), check_format(style, as_json) or "csv"
+    check_output(output)
+    from npuwatt.explore.sweep import sweep as answer
+
+    found = answer(devices, vary=vary or (), pair=pair, best=best, top=top, **asked)
+    rows = min(found.row_count, top) if best else found.row_count
+    if style in ("table", "plain", "markdown") and rows > MOST_ROWS and not dry_run:
+        raise NpuwattError(f"--format {style}: {rows} rows; expected at most {MOST_ROWS}, or csv, jsonl or json")
+    with opened(output) as stream:
+        if dry_run:
+            from npuwatt.report.sweeps import write_count
+
+            write_count(found, rows, stream, style)
+            return
+        import gc
+
+        from npuwatt.report.sweeps import write_rows
+
+        gc.freeze()
+        gc.enable()
+        write_rows(found, stream, style, progress=_Progress(found.row_count, quiet), no_color=no_color)
+
+
+class _Progress:
+    """A bar on a terminal's standard error once a sweep has taken half a second."""
+
+    def __init__(self, rows: int, quiet: bool, stream: TextIO | None = None) -> None:
+        self.rows, self.stream = rows, stream or sys.stderr
+        self.shown = self.stream.isatty() and not quiet and not os.environ.get("CI")
+        self.start = self.last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if not self.shown or now - self.start < 0.5 or (now - self.last < 0.1 and done < self.rows):
+            return
+        self.last = now
+        share = done / self.rows
+        bar = "#" * round(30 * share)
+        end = "\n" if done >= self.rows else ""
+        self.stream.write(f"\r[{bar:<30}] {100 * share:3.0f} % of {self.rows} rows{end}")
+        self.stream.flush()
+
+
+COMMANDS: tuple[Any, ...] = (sweep,)

@@ -1,0 +1,126 @@
+"""Options that commands share: one name, one meaning, one help text everywhere."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Optional
+
+import typer
+
+from npuwatt.errors import NpuwattError
+
+# Text choices are plain str and checked by the library, so that its one-line errors hold for both.
+_REQUEST, _OUTPUT, _PRESETS = "What is asked", "Output", "Numbers"
+
+
+def complete_any(incomplete: str) -> list[str]:
+    """Every preset name and alias, whatever its folder."""
+    from npuwatt.preset import library
+
+    return sorted(name for entries in library.index().values() for name in entries)
+
+
+def _complete(folder: str) -> Any:
+    def names(incomplete: str) -> list[str]:
+        from npuwatt.preset import library
+
+        entries = library.index()[folder]
+        return sorted({*entries, *(alias for entry in entries.values() for alias in entry.get("aliases", ()))})
+
+    return names
+
+
+DEVICES = Annotated[
+    list[str],
+    typer.Argument(metavar="DEVICE...", help="Devices: preset names or paths.", autocompletion=_complete("devices")),
+]
+DEVICE = Annotated[
+    str, typer.Argument(metavar="DEVICE", help="A device: preset name or path.", autocompletion=_complete("devices"))
+]
+NETWORK = Annotated[
+    str,
+    typer.Option(
+        "--network", "-n", envvar="NPUWATT_NETWORK", metavar="NAME", rich_help_panel=_REQUEST,
+        help="Network: short name, Hugging Face id, preset or config.json path.",
+        autocompletion=_complete("networks"),
+    ),
+]  # fmt: skip
+
+
+def _whole(name: str, shown: str, text: str) -> Any:
+    variable = "NPUWATT_" + name.strip("-").upper().replace("-", "_")
+    return typer.Option(
+        name, envvar=variable, metavar="N", help=text, show_default=shown, rich_help_panel=_REQUEST
+    )
+
+
+def _width(name: str, what: str) -> Any:
+    variable = "NPUWATT_" + name.strip("-").upper().replace("-", "_")
+    return typer.Option(
+        name, envvar=variable, metavar="WIDTH", rich_help_panel=_REQUEST, help=f"Number type of {what}: fp32, bf16, fp16, fp8, int8, fp4, int4.",
+        show_default="bf16; int8 with --constants article",
+    )  # fmt: skip
+
+
+INPUT_LEN = Annotated[Optional[int], _whole("--input-len", "512", "Prompt tokens of each sequence.")]
+OUTPUT_LEN = Annotated[Optional[int], _whole("--output-len", "256", "Generated tokens of each sequence.")]
+BATCH = Annotated[int, _whole("--batch", "1", "Sequences served together.")]
+COUNT = Annotated[Optional[int], _whole("--devices", "the fewest that hold it", "Equal devices that share the work.")]
+WEIGHTS = Annotated[Optional[str], _width("--weights", "weights")]
+ACTIVATIONS = Annotated[Optional[str], _width("--activations", "activations")]
+KV_CACHE = Annotated[Optional[str], _width("--kv-cache", "the key-value cache")]
+CONSTANTS = Annotated[
+    str,
+    typer.Option(
+        "--constants", envvar="NPUWATT_CONSTANTS", metavar="SET", rich_help_panel=_PRESETS,
+        help="Energies: sourced (each preset's own) or article (two energies, int8).",
+    ),
+]  # fmt: skip
+SET = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--set", metavar="ADDRESS=VALUE", rich_help_panel=_PRESETS, show_default="none",
+        help="Change a number, with its unit: devices.gpu.power_cap=500W. Repeatable.",
+    ),
+]  # fmt: skip
+PRESETS = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--presets", metavar="FOLDER", rich_help_panel=_PRESETS, show_default="$NPUWATT_PRESETS",
+        help="Your presets, found before the built-in ones. Repeatable.",
+    ),
+]  # fmt: skip
+FORMAT = Annotated[
+    Optional[str],
+    typer.Option(
+        "--format", "-f", envvar="NPUWATT_FORMAT", metavar="FORMAT", rich_help_panel=_OUTPUT,
+        help="table, plain, json, jsonl, csv or markdown.", show_default="table; plain in a pipe",
+    ),
+]  # fmt: skip
+JSON = Annotated[bool, typer.Option("--json", rich_help_panel=_OUTPUT, help="Short for --format json.")]
+OUTPUT = Annotated[
+    Optional[str],
+    typer.Option(
+        "--output", "-o", metavar="FILE", rich_help_panel=_OUTPUT, show_default="-, standard output",
+        help="Write to a file, whole or not at all.",
+    ),
+]  # fmt: skip
+NO_COLOR = Annotated[bool, typer.Option("--no-color", rich_help_panel=_OUTPUT, help="No colours (as NO_COLOR=1).")]
+DEBUG = Annotated[bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show where a bug happened.")]
+
+_ASKED = ("network", "input_len", "output_len", "batch", "weights", "activations", "kv_cache", "constants")
+
+
+def asked(given: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a question, out of a command's own parameters."""
+    found = {name: given[name] for name in _ASKED}
+    return found | {"devices": given["count"], "changes": given["changes"] or (), "presets": folders(given["presets"])}
+
+
+def folders(given: list[str] | None) -> tuple[str, ...]:
+    """The user's presets folders: those of --presets, else of NPUWATT_PRESETS."""
+    found = given or [part for part in os.environ.get("NPUWATT_PRESETS", "").split(os.pathsep) if part]
+    for folder in found:
+        if not os.path.isdir(folder):
+            raise NpuwattError(f"--presets '{folder}': is no folder; expected one that holds *.yaml presets")
+    return tuple(found)

@@ -1,0 +1,217 @@
+"""One question over many design points, in chunks that stay in the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npuwatt.arrays import Array, column
+from npuwatt.device.costs import LIMITS
+from npuwatt.device.evaluate import Device
+from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
+from npuwatt.explore.points import Axis, Points, axis
+from npuwatt.preset.paths import is_number_field, value_at, with_value
+from npuwatt.study.inference import METRICS, Inference, inference
+from npuwatt.study.question import Question, question
+from npuwatt.study.scenario import Chosen, split_address
+from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, Request
+
+CHUNK = 32_768
+_LENGTHS = {"batch": MOST_BATCH, "input_len": MOST_TOKENS, "output_len": MOST_TOKENS}
+COLUMNS = ("device", *METRICS, "bound_by", "fits", "devices", "devices_needed")
+Rows = dict[str, list[Any]]
+"""Columns of equal length; None where a point has no value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sweep:
+    """A question and its design points; rows are computed as they are read."""
+
+    question: Question
+    points: Points
+    best: str | None
+    top: int
+
+    @property
+    def row_count(self) -> int:
+        """Rows that a full run gives: each device at each point."""
+        return self.points.count * len(self.question.devices)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The addresses as typed, then the names of the results."""
+        return (*(one.address for one in self.points.axes), *COLUMNS)
+
+    def chunks(self, progress: Callable[[int], None] = lambda done: None) -> Iterator[Rows]:
+        """Rows in order, some thousand at a time; `progress` hears how many points were computed."""
+        if self.best is None:
+            done = 0
+            for index in _indices(self.points.count):
+                for device in self.question.devices:
+                    yield self._rows(device, index)
+                    done += len(index)
+                    progress(done)
+            return
+        for device, index in self._best(progress):
+            yield self._rows(device, index)
+
+    def _rows(self, device: Chosen[Device], index: npt.NDArray[np.int64]) -> Rows:
+        columns = self.points.columns(index)
+        result = self._result(device, columns)
+        rows: Rows = {one.address: _listed(values) for one, values in zip(self.points.axes, columns, strict=True)}
+        rows["device"] = [device.typed] * len(index)
+        for name, values in result.metrics().items():
+            rows[name] = _listed(_full(values, len(index)))
+        fits = _full(result.fits, len(index)).astype(bool)
+        bounds = _full(result.bound_by(), len(index)).astype(int)
+        rows["bound_by"] = [LIMITS[place] if fit else None for place, fit in zip(bounds, fits, strict=True)]
+        rows["fits"] = fits.tolist()
+        for name in ("devices", "devices_needed"):
+            counts = _listed(_full(getattr(result, name), len(index)))
+            rows[name] = [None if count is None else int(count) for count in counts]
+        for one in self.points.axes:
+            if one.is_whole:
+                rows[one.address] = [int(value) for value in rows[one.address]]
+        return rows
+
+    def _result(self, device: Chosen[Device], columns: Sequence[Array], **options: Any) -> Inference:
+        record, request = laid_over(device, self.question.request, self.points.axes, columns)
+        return inference(self.question.network.record, request, record, self.question.count, **options)
+
+    def _best(self, progress: Callable[[int], None]) -> list[tuple[Chosen[Device], npt.NDArray[np.int64]]]:
+        """The points worth keeping, best first, each with its device."""
+        metric = str(self.best)
+        sign = -1.0 if metric.startswith("tokens_") else 1.0
+        score, owner, place = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        done = 0
+        for index in _indices(self.points.count):
+            columns = self.points.columns(index)
+            for number, device in enumerate(self.question.devices):
+                result = self._result(device, columns, limits=False)
+                found = _full(result.metrics()[metric], len(index)) * sign
+                worst = score[-1] if len(score) == self.top else np.inf
+                near = np.flatnonzero(found < worst) if np.isfinite(worst) else np.flatnonzero(np.isfinite(found))
+                if len(near) > self.top:
+                    near = near[np.argsort(found[near], kind="stable")[: self.top]]
+                if len(near):
+                    score = np.concatenate([score, found[near]])
+                    owner = np.concatenate([owner, np.full(len(near), number)])
+                    place = np.concatenate([place, index[near]])
+                    order = np.lexsort((owner, place, score))[: self.top]
+                    score, owner, place = score[order], owner[order], place[order]
+                done += len(index)
+                progress(done)
+        return [(self.question.devices[int(o)], np.asarray([p])) for o, p in zip(owner, place, strict=True)]
+
+
+def sweep(
+    names: Sequence[str],
+    *,
+    vary: Sequence[str],
+    pair: bool = False,
+    best: str | None = None,
+    top: int = 1,
+    **options: Any,
+) -> Sweep:
+    """One request on one or more devices at many design points.
+
+    Parameters
+    ----------
+    names
+        Devices by preset name, alias or path.
+    vary
+        `ADDRESS=SPEC` texts; an address is devices.<name>.<path> or request.<batch|input_len|output_len>,
+        a spec is `a,b,c`, `lo..hi:N` or `lo..hi:Nlog`, with units. Several make a grid.
+    pair
+        Take the values of all addresses in step instead of as a grid.
+    best, top
+        Keep only the `top` points with the least (energy, time, power) or most (tokens) of a metric.
+    **options
+        As for `npuwatt.compare`.
+
+    Returns
+    -------
+    Sweep
+        Rows are computed while `chunks()` is read, in bounded memory.
+
+    Raises
+    ------
+    NpuwattError
+        An address that is no number, a spec that cannot be read, a value that no record accepts.
+    """
+    asked = question(names, **options)
+    if best is not None and best not in METRICS:
+        near = did_you_mean(best, METRICS) or f"; expected one of {', '.join(METRICS)}"
+        raise RequestError(f"--best: {shown(best)} given{near}")
+    if not 1 <= top <= 1_000_000:
+        raise RequestError(f"--top: {top} given; expected a whole number from 1 to 1000000")
+    if not vary:
+        raise RequestError("--vary: nothing to vary; expected ADDRESS=SPEC, as in request.batch=1..64:7log")
+    points = Points(axes=tuple(_axis(asked, text) for text in vary), is_zip=pair)
+    for device in asked.devices:
+        try:
+            corner_record, corner_request = laid_over(device, asked.request, points.axes, points.corners())
+            inference(asked.network.record, corner_request, corner_record, asked.count)
+        except NpuwattError as error:
+            raise RequestError(*(f"--vary on {device.typed!r}: {fault}" for fault in error.faults)) from error
+    return Sweep(question=asked, points=points, best=best, top=top)
+
+
+def _axis(asked: Question, text: str) -> Axis:
+    address, equals, spec = text.partition("=")
+    address = address.strip()
+    if not equals or not spec.strip():
+        raise RequestError(f"--vary {shown(text)}: expected ADDRESS=SPEC, as in request.batch=1..64:7log")
+    if address.startswith("request."):
+        name = address.removeprefix("request.")
+        if name not in _LENGTHS:
+            near = did_you_mean(name, _LENGTHS) or f"; expected one of {', '.join(_LENGTHS)}"
+            raise RequestError(f"--vary: {shown(address)} is not a number to vary{near}")
+        if name != "batch" and not asked.network.record.decoder:
+            raise RequestError(f"--vary: {shown(address)} is fixed, because this network answers in one pass")
+        found = axis(address, "request", (name,), spec, suffix="", is_whole=True)
+        if found.ends()[1] > _LENGTHS[name]:
+            raise RequestError(f"--vary {address}: expected at most {_LENGTHS[name]}")
+        return found
+    owner, path = split_address(address, [device.typed for device in asked.devices])
+    if owner == "network":
+        raise RequestError(f"--vary: {shown(address)} is a shape, not a number to vary; expected one run for each network")
+    device = next(device for device in asked.devices if device.typed == owner)
+    keys = path.split(".")
+    value, suffix = value_at(device.record, keys, address)
+    if not is_number_field(device.record, keys) or not isinstance(value, (int, float)):
+        raise RequestError(f"--vary: {shown(address)} is a choice or a group, not a number; expected one run for each choice")
+    return axis(address, owner, keys, spec, suffix=suffix, is_whole=False)
+
+
+def laid_over(
+    device: Chosen[Device], request: Request, axes: Sequence[Axis], columns: Sequence[Array]
+) -> tuple[Device, Request]:
+    """A device and a request with the values of a chunk of points in place of their numbers."""
+    record = device.record
+    for one, values in zip(axes, columns, strict=True):
+        if one.owner == "request":
+            request = replace(request, **{one.path[0]: column(values)})
+        elif one.owner == device.typed:
+            record = with_value(record, one.path, column(values))
+    return record, request
+
+
+def _indices(count: int) -> Iterator[npt.NDArray[np.int64]]:
+    for start in range(0, count, CHUNK):
+        yield np.arange(start, min(start + CHUNK, count))
+
+
+def _full(values: Array, points: int) -> Array:
+    return np.broadcast_to(values, (points, 1))[:, 0]
+
+
+def _listed(values: Array) -> list[float | None]:
+    """Finite numbers as they are, all else as None."""
+    if np.isfinite(values).all():
+        return values.tolist()  # type: ignore[no-any-return] # numpy types it as Any
+    return [value if np.isfinite(value) else None for value in values.tolist()]

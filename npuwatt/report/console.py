@@ -1,0 +1,88 @@
+"""Reports on a terminal: tables that fit its width without cutting a number."""
+
+from __future__ import annotations
+
+import io
+
+from npuwatt.report.document import Report, Table
+
+_GAP = 2  # blanks on both sides of a column, as the table style sets them
+
+
+def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8") -> str:
+    """A report as terminal text, at most `width` columns wide wherever a single value is not wider."""
+    from rich.console import Console
+    from rich.text import Text
+
+    class _Stream(io.StringIO):
+        encoding = ""
+
+    stream = _Stream()
+    stream.encoding = encoding
+    screen = Console(
+        file=stream, width=max(width, 20), force_terminal=color, color_system="standard" if color else None,
+        highlight=False, no_color=not color, legacy_windows=False,
+    )  # fmt: skip
+    screen.print(Text(report.heading, style="bold"))
+    for table in report.tables:
+        if table.title:
+            screen.print(Text(f"\n{table.title}", style="italic" if color else ""))
+        for part in fitting(table, width):
+            _print_table(screen, part)
+    for sentence in report.sentences:
+        screen.print(Text(sentence))
+    if report.notes:
+        screen.print()
+    for note in report.notes:
+        screen.print(Text(f"- {note}", style="dim"))
+    return stream.getvalue()
+
+
+def _print_table(screen: object, table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    assert isinstance(screen, Console)  # for the type checker; the import must stay inside
+    if len(table.columns) == 1:  # a card: one value a line
+        for row in table.rows:
+            screen.print(Text(row[0]), overflow="ignore", no_wrap=True, crop=False)
+        return
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for i, name in enumerate(table.columns):
+        grid.add_column(Text(name), justify="left" if i == 0 or name in table.left else "right", no_wrap=True)
+    for row in table.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    screen.print(grid, crop=False)
+    screen.print()
+
+
+def fitting(table: Table, width: int) -> list[Table]:
+    """The table as it is, or cut into tables of fewer columns, or as cards, so that nothing is cut off."""
+    widths = [max(len(row[i]) for row in (table.columns, *table.rows)) for i in range(len(table.columns))]
+    groups: list[list[int]] = [[]]
+    used = widths[0]
+    for i in range(1, len(widths)):
+        if groups[-1] and used + _GAP + widths[i] > width:
+            groups.append([])
+            used = widths[0]
+        groups[-1].append(i)
+        used += _GAP + widths[i]
+    if any(widths[0] + sum(_GAP + widths[i] for i in group) > width for group in groups):
+        return [_cards(table)]
+    return [
+        Table(
+            columns=tuple(table.columns[i] for i in (0, *group)),
+            rows=tuple(tuple(row[i] for i in (0, *group)) for row in table.rows),
+            left=table.left,
+        )
+        for group in groups
+    ]
+
+
+def _cards(table: Table) -> Table:
+    lines = []
+    for row in table.rows:
+        lines += [f"{name}: {cell}" for name, cell in zip(table.columns, row, strict=True) if cell] + [""]
+    return Table(columns=(table.columns[0],), rows=tuple((line,) for line in lines))

@@ -1,0 +1,70 @@
+"""Records for machines: JSON, JSON lines and CSV, in SI with unit-bearing names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+Record = dict[str, Any]
+
+# Where a record keeps the list that becomes lines, and which of its own keys each line repeats.
+_LISTS = {
+    "npuwatt.compare/1": "results",
+    "npuwatt.presets-list/1": "presets",
+    "npuwatt.presets-show/1": "numbers",
+    "npuwatt.presets-check/1": "presets",
+    "npuwatt.presets-path/1": "paths",
+    "npuwatt.model-import/1": "networks",
+}
+
+
+def to_json(record: Record) -> str:
+    """One object, keys in a fixed order, every digit, no NaN."""
+    return json.dumps(record, indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def lines_of(record: Record) -> list[Record]:
+    """The rows of a record: a device, an op, a preset."""
+    if record["schema"] == "npuwatt.estimate/1":
+        return [{"phase": phase["phase"], **op} for phase in record["phases"] for op in phase["ops"]]
+    found: list[Record] = record[_LISTS[record["schema"]]]
+    return found
+
+
+def to_jsonl(record: Record) -> str:
+    """One object a line."""
+    return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines_of(record))
+
+
+def to_csv(record: Record) -> str:
+    """One line a row; nested names joined by dots, lists by '; ', nothing where there is no value."""
+    rows = [_flat(line) for line in lines_of(record)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([cell(row.get(name)) for name in names] for row in rows)
+    return stream.getvalue()
+
+
+def cell(value: Any) -> str:
+    """A value in CSV: full precision, true and false, nothing for none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _flat(record: Record, prefix: str = "") -> Record:
+    found: Record = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            found[prefix + name] = "; ".join(map(str, value))
+        else:
+            found[prefix + name] = value
+    return found

@@ -1,0 +1,26 @@
+"""What people read: a heading, tables of finished texts, a sentence, notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows of texts under column names; the first column names the row."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    left: tuple[str, ...] = ()  # columns of words, set flush left; numbers are flush right
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """One result for people. `wide` holds the same rows in one table, for pipes and Markdown."""
+
+    heading: str
+    tables: tuple[Table, ...]
+    wide: tuple[Table, ...]
+    sentences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,194 @@
+"""Each result as one plain record: what JSON prints, and what every other format is made from."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from npuwatt import __version__
+from npuwatt.arrays import Array
+from npuwatt.device.costs import LIMITS
+from npuwatt.study.compare import Answer, Comparison
+from npuwatt.study.estimate import Estimate, PhaseTable
+from npuwatt.study.inference import METRICS, Inference
+from npuwatt.study.question import Question
+from npuwatt.study.scenario import Chosen
+from npuwatt.device.evaluate import Device
+
+Record = dict[str, Any]
+
+
+def number(value: Any) -> float | None:
+    """A finite float, or None: JSON has no NaN and no infinity."""
+    given = float(np.asarray(value).reshape(-1)[0])
+    return given if math.isfinite(given) else None
+
+
+def whole(value: Any) -> int | None:
+    """A finite whole number, or None."""
+    given = number(value)
+    return None if given is None else round(given)
+
+
+def compare_record(comparison: Comparison) -> Record:
+    """A comparison as the record of schema npuwatt.compare/1."""
+    asked = comparison.question
+    results = [_answer_record(answer) for answer in comparison.answers]
+    first = results[0]["energy_per_output_token_j"]
+    for result in results:
+        own = result["energy_per_output_token_j"]
+        result["energy_ratio_to_first"] = own / first if own is not None and first else None
+    record = {
+        "schema": "npuwatt.compare/1",
+        "npuwatt": __version__,
+        "request": request_record(asked),
+        "results": results,
+        "notes": list(asked.notes),
+        "presets": preset_records(asked),
+        "sources": source_records(asked),
+    }
+    if comparison.article is not None:
+        record["article"] = comparison.article
+    return record
+
+
+def _answer_record(answer: Answer) -> Record:
+    return {
+        **device_record(answer.device),
+        **metrics_record(answer.result),
+        "energy_by_component_j": components_record(answer.result),
+        "bound_by": bound_record(answer.result),
+        **fit_record(answer.result),
+        "notes": list(answer.notes),
+    }
+
+
+def device_record(device: Chosen[Device]) -> Record:
+    """Which device a result is of, and what kind of evidence stands behind it."""
+    return {
+        "device": device.typed,
+        "preset": device.preset.name,
+        "kind": device.preset.header("kind"),
+        "evidence": device.preset.header("evidence"),
+    }
+
+
+def metrics_record(result: Inference) -> Record:
+    """The named results of one point; null where the request does not fit."""
+    metrics = result.metrics()
+    return {name: number(metrics[name]) for name in METRICS}
+
+
+def components_record(result: Inference) -> Record | None:
+    """Energy per output token by component; sums to energy_per_output_token_j."""
+    if not bool(result.fits[0, 0]):
+        return None
+    return {name: number(joules / result.output_tokens) for name, joules in result.energy_j.items()}
+
+
+def bound_record(result: Inference) -> str | None:
+    """What sets most of the request's time."""
+    return LIMITS[int(result.bound_by()[0, 0])] if bool(result.fits[0, 0]) else None
+
+
+def fit_record(result: Inference) -> Record:
+    """Whether weights and cache fit, on how many devices, and how many they would need."""
+    return {
+        "fits": bool(result.fits[0, 0]),
+        "devices": whole(result.devices),
+        "devices_needed": whole(result.devices_needed),
+    }
+
+
+def request_record(asked: Question) -> Record:
+    """The request, with the network by its preset's name."""
+    request = asked.request
+    return {
+        "network": asked.network.preset.name,
+        "batch": whole(request.batch),
+        "input_len": whole(request.input_len),
+        "output_len": whole(request.output_len),
+        "weights": request.weights,
+        "activations": request.activations,
+        "kv_cache": request.kv_cache,
+        "devices": asked.count,
+        "constants": asked.constants,
+    }
+
+
+def preset_records(asked: Question) -> list[Record]:
+    """The presets behind a result and the hash of each one's content."""
+    found: dict[str, Record] = {}
+    for part in (*asked.devices, asked.network):
+        preset = part.preset
+        found[f"{preset.folder}/{preset.name}"] = {"name": preset.name, "folder": preset.folder, "sha256": preset.sha256}
+    return list(found.values())
+
+
+def source_records(asked: Question) -> list[Record]:
+    """Citations of every number used."""
+    return [{"key": key, "citation": text} for key, text in asked.citations.items()]
+
+
+def estimate_record(estimate: Estimate) -> Record:
+    """One device's answer op by op, as the record of schema npuwatt.estimate/1."""
+    asked = estimate.question
+    answer = estimate.answer
+    return {
+        "schema": "npuwatt.estimate/1",
+        "npuwatt": __version__,
+        "request": request_record(asked),
+        **device_record(answer.device),
+        **metrics_record(answer.result),
+        "energy_by_component_j": components_record(answer.result),
+        "bound_by": bound_record(answer.result),
+        **fit_record(answer.result),
+        "phases": [_phase_record(phase, fits=bool(answer.result.fits[0, 0])) for phase in estimate.phases],
+        "notes": [*asked.notes, *answer.notes],
+        "presets": preset_records(asked),
+        "sources": source_records(asked),
+    }
+
+
+def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
+    ops = phase.ops
+
+    def column(values: Array, i: int) -> float | None:
+        return number(np.broadcast_to(values, ops.macs.shape)[0, i])
+
+    def cost(values: Array, i: int) -> float | None:
+        return column(values, i) if fits else None
+
+    return {
+        "phase": phase.name,
+        "context_tokens": whole(phase.context_tokens),
+        "time_s": number(phase.costs.time_s) if fits else None,
+        "energy_j": number(sum(phase.costs.energy_j.values())) if fits else None,
+        "energy_by_component_j": {name: number(joules) for name, joules in phase.costs.energy_j.items()} if fits else None,
+        "power_stretch_ratio": number(phase.costs.stretch_ratio) if fits else None,
+        "intensity_macs_per_byte": number(ops.macs.sum() / ops.memory_bytes.sum()),
+        "ridge_macs_per_byte": number(phase.ridge_macs_per_byte),
+        "levels": [
+            {"name": name, "bytes": number(moved.sum()), "energy_j": number(phase.level_energy_j[name].sum()) if fits else None}
+            for name, moved in phase.level_bytes.items()
+        ],
+        "ops": [
+            {
+                "name": name,
+                "kind": ops.kinds[i],
+                "count": whole(column(ops.count, i)),
+                "macs": column(ops.macs, i),
+                "weight_bytes": column(ops.weight_bytes, i),
+                "activation_bytes": column(ops.activation_bytes, i),
+                "kv_bytes": column(ops.kv_bytes, i),
+                "link_bytes": column(ops.link_bytes, i),
+                "intensity_macs_per_byte": column(ops.macs / np.maximum(ops.memory_bytes, 1e-300), i),
+                "time_s": cost(phase.time_s, i),
+                "energy_j": cost(phase.energy_j, i),
+                "bound_by": phase.bound_by[i] if fits else None,
+            }
+            for i, name in enumerate(ops.names)
+        ],
+    }

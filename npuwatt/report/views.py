@@ -1,0 +1,268 @@
+"""Records as reports for people: rounding, prefixes, bars and the sentence under the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from npuwatt.report.document import Report, Table
+from npuwatt.units import show_in
+
+Record = dict[str, Any]
+_NAMES = {
+    "arithmetic": "arithmetic",
+    "conversion": "converters",
+    "on_chip": "on-chip movement",
+    "dram": "DRAM",
+    "links": "links",
+    "overhead": "control and regulators",
+    "static": "static power",
+}
+_LETTERS = {"arithmetic": "A", "conversion": "V", "on_chip": "C", "dram": "D", "links": "L", "overhead": "O", "static": "S"}
+_BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
+BAR = 24
+
+
+def quantity(value: float | None, unit: str = "") -> str:
+    """A number for people, or a dash where there is none."""
+    return "-" if value is None else show_in(value, unit)
+
+
+def percent(share: float) -> str:
+    """A share of one: '52 %', '<1 %'."""
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio: '0.67x'."""
+    return "-" if value is None else f"{value:.3g}x"
+
+
+def bound(name: str | None) -> str:
+    """What sets the time, in words."""
+    return "-" if name is None else _BOUNDS.get(name, name)
+
+
+def bar(parts: dict[str, float] | None, width: int = BAR) -> str:
+    """Shares as runs of letters that fill `width` exactly, the largest remainders rounded up."""
+    if not parts or not (whole := sum(parts.values())):
+        return "-"
+    exact = {name: width * joules / whole for name, joules in parts.items()}
+    cells = {name: int(share) for name, share in exact.items()}
+    short = width - sum(cells.values())
+    for name in sorted(exact, key=lambda name: cells[name] - exact[name])[:short]:
+        cells[name] += 1
+    return "".join(_LETTERS[name] * count for name, count in cells.items())
+
+
+def legend(records: Sequence[Record]) -> str:
+    """What the letters of the bars stand for."""
+    used = [name for name in _LETTERS if any((record["energy_by_component_j"] or {}).get(name) for record in records)]
+    return "energy: " + ", ".join(f"{_LETTERS[name]} {_NAMES[name]}" for name in used)
+
+
+def request_line(request: Record) -> str:
+    """The request in one line."""
+    widths = {"weights": request["weights"], "activations": request["activations"], "KV cache": request["kv_cache"]}
+    if len(set(widths.values())) == 1:
+        stored = f"all {request['weights']}"
+    else:
+        stored = ", ".join(f"{what} {width}" for what, width in widths.items())
+    lengths = f"{request['input_len']} tokens in, {request['output_len']} out"
+    shared = f", {request['devices']} devices" if request["devices"] else ""
+    article = ", the article's constants" if request["constants"] == "article" else ""
+    return f"{request['network']}, batch {request['batch']}, {lengths}, {stored}{shared}{article}"
+
+
+def compare_report(record: Record) -> Report:
+    """The comparison: speed and energy, where the energy goes, who wins and why."""
+    results = record["results"]
+    first = results[0]["device"]
+    speed = Table(
+        columns=("device", "TTFT", "TPOT", "tokens/s", "power", "J/token", f"to {first}", "evidence"),
+        rows=tuple((*_speed(result), ratio(result["energy_ratio_to_first"]), result["evidence"]) for result in results),
+        left=("evidence",),
+    )
+    energy = Table(
+        columns=("device", "tokens/J", "bound by", "where the energy of a token goes", "most of it"),
+        rows=tuple(
+            (
+                result["device"],
+                quantity(result["tokens_per_j"]),
+                bound(result["bound_by"]),
+                bar(result["energy_by_component_j"]),
+                _largest(result["energy_by_component_j"], 1),
+            )
+            for result in results
+        ),
+        left=("bound by", "where the energy of a token goes", "most of it"),
+    )
+    wide = Table(
+        columns=(
+            "device", "TTFT", "TPOT", "tokens/s", "power", "J/token", "tokens/J", f"to {first}", "bound by", "evidence",
+            "devices", "where the energy of a token goes",
+        ),
+        rows=tuple(
+            (
+                *_speed(result),
+                quantity(result["tokens_per_j"]),
+                ratio(result["energy_ratio_to_first"]),
+                bound(result["bound_by"]),
+                result["evidence"],
+                str(result["devices"]),
+                bar(result["energy_by_component_j"]),
+            )
+            for result in results
+        ),
+        left=("bound by", "evidence", "where the energy of a token goes"),
+    )  # fmt: skip
+    notes = [legend(results), *record["notes"]]
+    notes += [f"{result['device']}: {note}" for result in results for note in result["notes"]]
+    notes += _stands_for(results)
+    tables, sentences = (speed, energy), [_verdict(results)]
+    if "article" in record:
+        claims = _article_table(record["article"])
+        sentences.append(_article_sentence(record["article"]))
+        return Report(
+            heading=request_line(record["request"]), tables=(*tables, claims), wide=(wide, claims),
+            sentences=tuple(sentences), notes=tuple(notes),
+        )  # fmt: skip
+    return Report(
+        heading=request_line(record["request"]),
+        tables=tables,
+        wide=(wide,),
+        sentences=tuple(sentences),
+        notes=tuple(notes),
+    )
+
+
+def _speed(result: Record) -> tuple[str, ...]:
+    return (
+        result["device"],
+        quantity(result["ttft_s"], "s"),
+        quantity(result["tpot_s"], "s"),
+        quantity(result["tokens_per_s"]),
+        quantity(result["power_w"], "W"),
+        quantity(result["energy_per_output_token_j"], "J"),
+    )
+
+
+def _largest(parts: dict[str, float] | None, most: int) -> str:
+    if not parts or not (whole := sum(parts.values())):
+        return "-"
+    names = sorted(parts, key=lambda name: -parts[name])[:most]
+    return ", ".join(f"{_NAMES[name]} {percent(parts[name] / whole)}" for name in names)
+
+
+def _stands_for(results: Sequence[Record]) -> list[str]:
+    renamed = {result["device"]: result["preset"] for result in results if result["device"] != result["preset"]}
+    pairs = ", ".join(f"{typed} is {preset}" for typed, preset in renamed.items() if "/" not in typed)
+    return [f"{pairs}; 'npuwatt presets show NAME' traces every number"] if pairs else []
+
+
+def _verdict(results: Sequence[Record]) -> str:
+    """Who needs the least energy, by how much, and which part of the energy makes the difference."""
+    able = [result for result in results if result["energy_per_output_token_j"] is not None]
+    if not able:
+        return "no device given holds this network and its cache; see the notes"
+    if len(able) == 1:
+        parts = _largest(able[0]["energy_by_component_j"], 2)
+        return f"{able[0]['device']} spends {quantity(able[0]['energy_per_output_token_j'], 'J')} a token, most on {parts}."
+    ranked = sorted(able, key=lambda result: result["energy_per_output_token_j"])
+    best, other = ranked[0], able[0] if able[0] is not ranked[0] else ranked[1]
+    own, theirs = best["energy_per_output_token_j"], other["energy_per_output_token_j"]
+    if theirs <= own * (1 + 1e-9):
+        return f"{best['device']} and {other['device']} spend the same energy on a token, {quantity(own, 'J')}."
+    saved = {
+        name: other["energy_by_component_j"].get(name, 0.0) - best["energy_by_component_j"].get(name, 0.0)
+        for name in {**best["energy_by_component_j"], **other["energy_by_component_j"]}
+    }
+    most = max(saved, key=lambda name: saved[name])
+    quickest = min(able, key=lambda result: result["ttft_s"] if result["tpot_s"] is None else result["tpot_s"])
+    speed = "" if quickest is best else f" {quickest['device']} is the fastest per token."
+    evidence = {result["device"]: result["evidence"] for result in (best, other)}
+    trust = "" if len(set(evidence.values())) == 1 else " (" + ", ".join(f"{d} {e}" for d, e in evidence.items()) + ")"
+    return (
+        f"{best['device']} needs the least energy per token, {quantity(own, 'J')} against {quantity(theirs, 'J')} on "
+        f"{other['device']} ({theirs / own:.2g}x less), mostly because it spends {quantity(saved[most], 'J')} less on "
+        f"{_NAMES[most]}{trust}.{speed}"
+    )
+
+
+def _article_table(article: Record) -> Table:
+    return Table(
+        title="share of moving weights in moving and multiplying them",
+        columns=("device", "phase", "article's constants", "sourced constants"),
+        rows=tuple(
+            (share["device"], share["phase"], percent(share["article_fraction"]), percent(share["sourced_fraction"]))
+            for share in article["movement_share"]
+        ),
+        left=("phase",),
+    )
+
+
+def _article_sentence(article: Record) -> str:
+    dram, mac = article["dram_energy_j_per_byte"], article["mac_energy_j"]
+    return (
+        f"The article's ratio is {article['dram_byte_to_mac_ratio']:g}:1 ({quantity(dram, 'J')} a byte from DRAM, {quantity(mac, 'J')} "
+        f"a MAC). Its 'over 90 % is data movement' is {dram / 1e-12:g}/({dram / 1e-12:g} + {mac / 1e-12:g} B) for weights alone: true in "
+        f"decode up to batch {article['above_90_percent_up_to_batch']}, and not in prefill."
+    )
+
+
+def estimate_report(record: Record) -> Report:
+    """One device op by op and level by level."""
+    tables: list[Table] = []
+    for phase in record["phases"]:
+        tables += [_ops_table(phase), _levels_table(phase)]
+    joules = quantity(record["energy_per_output_token_j"], "J")
+    sentence = (
+        f"{record['device']} answers in {quantity(record['ttft_s'], 's')} + {quantity(record['tpot_s'], 's')} a token, "
+        f"at {quantity(record['power_w'], 'W')} and {joules} a token; {bound(record['bound_by'])} sets most of the time."
+        if record["fits"]
+        else f"{record['device']} does not hold this request on {record['devices']} devices; it needs {record['devices_needed'] or 'more than any number'}."
+    )
+    notes = [f"evidence: {record['evidence']}", *record["notes"]]
+    return Report(
+        heading=f"{record['device']} ({record['preset']}): {request_line(record['request'])}",
+        tables=tuple(tables),
+        wide=tuple(tables),
+        sentences=(sentence,),
+        notes=tuple(notes),
+    )
+
+
+def _ops_table(phase: Record) -> Table:
+    whole_s, whole_j = phase["time_s"] or 0.0, phase["energy_j"] or 0.0
+    rows = [
+        (
+            op["name"],
+            f"{op['count']}",
+            quantity(op["macs"], "MAC"),
+            quantity(op["weight_bytes"] + op["activation_bytes"] + op["kv_bytes"] + op["link_bytes"], "B"),
+            quantity(op["intensity_macs_per_byte"]),
+            quantity(op["time_s"], "s"),
+            quantity(op["energy_j"], "J"),
+            percent(op["energy_j"] / whole_j) if whole_j and op["energy_j"] is not None else "-",
+            bound(op["bound_by"]),
+        )
+        for op in phase["ops"]
+    ]
+    total = ("total", "", "", "", quantity(phase["intensity_macs_per_byte"]), quantity(whole_s or None, "s"),
+             quantity(whole_j or None, "J"), "", "power cap" if (phase["power_stretch_ratio"] or 1) > 1.0001 else "")  # fmt: skip
+    context = f" at {phase['context_tokens']} tokens of context" if phase["phase"] == "decode" else ""
+    step = "one decode step" if phase["phase"] == "decode" else "prefill"
+    return Table(
+        title=f"{step}{context}; ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
+        columns=("op", "layers", "MACs", "moved", "MAC/B", "time", "energy", "share", "bound by"),
+        rows=(*rows, total),
+        left=("bound by",),
+    )
+
+
+def _levels_table(phase: Record) -> Table:
+    components = phase["energy_by_component_j"] or {}
+    whole = sum(components.values())
+    rows = [(level["name"], quantity(level["bytes"], "B"), quantity(level["energy_j"], "J"), "") for level in phase["levels"]]
+    rows += [(_NAMES[name], "", quantity(joules, "J"), percent(joules / whole)) for name, joules in components.items()]
+    return Table(title="levels, then energy by component", columns=("part", "bytes", "energy", "share"), rows=tuple(rows))

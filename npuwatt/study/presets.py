@@ -1,0 +1,135 @@
+"""What presets hold: every number of one traced to its source, and the checks that all of them pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npuwatt.errors import NpuwattError, PresetError
+from npuwatt.preset import library
+from npuwatt.study.article import Constants
+from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network
+from npuwatt.workload.network import Network
+from npuwatt.workload.parameters import parameter_count
+
+PARAMETERS_WITHIN = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Check:
+    """One preset held against the rules; `faults` is empty where all hold."""
+
+    name: str
+    folder: str
+    numbers: int
+    qualities: dict[str, int]
+    faults: tuple[str, ...]
+
+
+def show_preset(name: str, *, presets: Sequence[str] = ()) -> Chosen[Any]:
+    """A device, network or set of constants by name or path, with the evidence of each number.
+
+    Raises
+    ------
+    PresetError
+        No preset has this name; its text names the nearest.
+    """
+    found = _kind_of(name, presets)
+    if found == "networks":
+        return load_network(name, folders=presets)
+    if found == "constants":
+        return load_constants(name, Constants)
+    return load_device(name, folders=presets)
+
+
+def _kind_of(name: str, presets: Sequence[str]) -> str:
+    """The folder a name belongs to; a path says it by its `kind:`."""
+    if name.endswith(".json"):
+        return "networks"
+    faults = []
+    for folder in library.FOLDERS:
+        try:
+            preset = library.find(folder, name, presets)
+        except PresetError as error:
+            faults.append(error)
+            if library.is_path(name):
+                raise
+            continue
+        kind = preset.header("kind")
+        if kind in ("transformer", "convnet"):
+            return "networks"
+        return "constants" if kind == "constants" else "devices"
+    told = [fault for error in faults for fault in error.faults if "did you mean" in fault]
+    raise PresetError(told[0] if told else faults[0].faults[0])
+
+
+def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> list[Check]:
+    """Read every preset given, or every built-in one and those of the user's folders.
+
+    A preset is sound if each number has a unit, a source that exists and a quality, lies within
+    its range, and, for a network, its parameters come to the published total within 1 % or within
+    the stated bounds of a rounded one.
+
+    Raises
+    ------
+    PresetError
+        A preset cannot be read at all, with every fault of it.
+    """
+    if paths:
+        return [_checked(show_preset(path, presets=presets)) for path in paths]
+    checks = []
+    for folder, entries in library.index().items():
+        for name in entries:
+            if folder == "constants":
+                checks.append(_checked(load_constants(name, Constants)))
+            else:
+                load: Any = load_device if folder == "devices" else load_network
+                checks.append(_checked(load(name)))
+    for base in presets:
+        for path in sorted(Path(base).rglob("*.yaml")):
+            checks.append(_checked(show_preset(str(path.absolute()), presets=presets)))
+    return checks
+
+
+def _checked(chosen: Chosen[Any]) -> Check:
+    faults: list[str] = []
+    qualities: dict[str, int] = {}
+    for item in chosen.evidence.values():
+        qualities[item.quality] = qualities.get(item.quality, 0) + 1
+    if chosen.record.kind in ("transformer", "convnet"):
+        faults += _parameter_faults(chosen)
+    aliases = chosen.preset.document.tree.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        faults.append(f"{chosen.preset.document.at('aliases')}: expected a list of names in quotes")
+    return Check(
+        name=chosen.preset.name,
+        folder=chosen.preset.folder,
+        numbers=len(chosen.evidence),
+        qualities=dict(sorted(qualities.items())),
+        faults=tuple(faults),
+    )
+
+
+def _parameter_faults(chosen: Chosen[Network]) -> list[str]:
+    published = chosen.evidence.get("published_params")
+    if published is None:
+        return []
+    counted = parameter_count(chosen.record)
+    low, high = published.value * (1 - PARAMETERS_WITHIN), published.value * (1 + PARAMETERS_WITHIN)
+    if published.stated_range:
+        low, high = min(low, published.low), max(high, published.high)
+    if low <= counted <= high:
+        return []
+    off = counted / published.value - 1
+    return [f"{chosen.preset.document.at('published_params')}: shapes make {counted:.4g}, {off:+.1%} from the published total"]
+
+
+def expect_parameters(network: Network, expected: float) -> None:
+    """Raise NpuwattError unless a network has the parameters its reader expects, within 1 %."""
+    counted = parameter_count(network)
+    if abs(counted / expected - 1) > PARAMETERS_WITHIN:
+        raise NpuwattError(
+            f"--expect-params: {counted:,.0f} parameters counted; expected {expected:,.0f} within {PARAMETERS_WITHIN:.0%}"
+        )
