@@ -114,8 +114,8 @@ def dtype_for(supported: Mapping[str, object], dtype: str) -> str:
 
 
 def _by_op(values: Mapping[str, Real], dtypes: tuple[str, ...], supported: Mapping[str, object]) -> Array:
-    """A number for each op by its type: (1, L), or (P, L) where a type's number is a column."""
-    return side_by_side(values[dtype_for(supported, dtype)] for dtype in dtypes)
+    """A number for each op by its type: (1, L), or (P, L) where a type's number is a column; 1 without arithmetic."""
+    return side_by_side(values[dtype_for(supported, dtype)] if dtype else 1.0 for dtype in dtypes)
 
 
 def level_bytes(

@@ -43,4 +43,4 @@ def all_reduce(*, layers: float, sums_bytes: Real, devices: Real) -> Op:
     "Megatron-LM", arXiv 1909.08053.
     """
     hops = 2 * (devices - 1)
-    return Op("all_reduce", "all-reduce", "fp32", layers, link_bytes=hops * sums_bytes, link_steps=layers * hops)
+    return Op("all_reduce", "all-reduce", "", layers, link_bytes=hops * sums_bytes, link_steps=layers * hops)

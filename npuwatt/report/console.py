@@ -6,7 +6,7 @@ import io
 
 from npuwatt.report.document import Report, Table
 
-_GAP = 2  # blanks on both sides of a column, as the table style sets them
+_GAP = 3  # blanks on both sides of a column, as the table style sets them
 
 
 def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8") -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from npuwatt import __version__
-from npuwatt.device.costs import LIMITS
 from npuwatt.explore.sweep import Rows, Sweep
 from npuwatt.report.data import cell
 from npuwatt.report.document import Report, Table
@@ -55,7 +54,7 @@ def write_rows(
 
 def write_count(sweep: Sweep, rows: int, stream: TextIO, style: str) -> None:
     """How many points and rows a run would give."""
-    record = {"schema": "npuwatt.sweep-count/1", "points": sweep.points.count, "rows": rows}
+    record = {"schema": "npuwatt.sweep-count/1", "npuwatt": __version__, "points": sweep.points.count, "rows": rows}
     if style in ("json", "jsonl"):
         stream.write(json.dumps(record) + "\n")
     elif style == "csv":
@@ -107,6 +106,3 @@ def _shown(name: str, value: Any) -> str:
         return value
     unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix) and not name.endswith("_per_s")), "")
     return quantity(float(value), unit) if isinstance(value, float) else str(value)
-
-
-__all__ = ["LIMITS", "head_record", "write_count", "write_rows"]

@@ -18,6 +18,7 @@ _NAMES = {
     "overhead": "control and regulators",
     "static": "static power",
 }
+_SHORT = _NAMES | {"on_chip": "on-chip", "overhead": "control", "static": "static"}
 _LETTERS = {"arithmetic": "A", "conversion": "V", "on_chip": "C", "dram": "D", "links": "L", "overhead": "O", "static": "S"}
 _BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
 BAR = 24
@@ -84,7 +85,7 @@ def compare_report(record: Record) -> Report:
         left=("evidence",),
     )
     energy = Table(
-        columns=("device", "tokens/J", "bound by", "where the energy of a token goes", "most of it"),
+        columns=("device", "tokens/J", "bound by", "energy of a token", "most of it"),
         rows=tuple(
             (
                 result["device"],
@@ -95,12 +96,12 @@ def compare_report(record: Record) -> Report:
             )
             for result in results
         ),
-        left=("bound by", "where the energy of a token goes", "most of it"),
+        left=("bound by", "energy of a token", "most of it"),
     )
     wide = Table(
         columns=(
             "device", "TTFT", "TPOT", "tokens/s", "power", "J/token", "tokens/J", f"to {first}", "bound by", "evidence",
-            "devices", "where the energy of a token goes",
+            "devices", "energy of a token",
         ),
         rows=tuple(
             (
@@ -114,7 +115,7 @@ def compare_report(record: Record) -> Report:
             )
             for result in results
         ),
-        left=("bound by", "evidence", "where the energy of a token goes"),
+        left=("bound by", "evidence", "energy of a token"),
     )  # fmt: skip
     notes = [legend(results), *record["notes"]]
     notes += [f"{result['device']}: {note}" for result in results for note in result["notes"]]
@@ -151,7 +152,7 @@ def _largest(parts: dict[str, float] | None, most: int) -> str:
     if not parts or not (whole := sum(parts.values())):
         return "-"
     names = sorted(parts, key=lambda name: -parts[name])[:most]
-    return ", ".join(f"{_NAMES[name]} {percent(parts[name] / whole)}" for name in names)
+    return ", ".join(f"{_SHORT[name]} {percent(parts[name] / whole)}" for name in names)
 
 
 def _stands_for(results: Sequence[Record]) -> list[str]:

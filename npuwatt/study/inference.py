@@ -19,7 +19,6 @@ from npuwatt.device.evaluate import (
     weights_in_cells_count,
 )
 from npuwatt.device.parallel import all_reduce, cache_copies, smallest_count
-from npuwatt.errors import RequestError
 from npuwatt.workload.network import ConvNet, Network
 from npuwatt.workload.ops import Op, table
 from npuwatt.workload.parameters import stored_weights
@@ -229,6 +228,3 @@ def _costs_in_turn(device: Device, ops: list[Op], devices: Real) -> Iterator[OpC
     many = many or np.size(device_costs(device, table(ops[:1]), devices).time_s) > 1
     for group in [[op] for op in ops] if many else [ops]:
         yield device_costs(device, table(group), devices)
-
-
-__all__ = ["LIMITS", "METRICS", "Inference", "RequestError", "inference"]

@@ -50,8 +50,7 @@ def read_config(content: bytes, label: str) -> Imported:
 def imported(content: bytes, label: str) -> str:
     """The bytes of a config.json as the text of a preset: what an import of it writes."""
     found = read_config(content, label)
-    cite = f"config.json of {found.name}, as its makers publish it"
-    return to_yaml(found.network, name=found.name, about=found.about, cite=cite)
+    return to_yaml(found.network, name=found.name, about=found.about, cite=f"config.json of {found.name}")
 
 
 def from_config(config: Mapping[str, Any], label: str) -> Imported:
@@ -132,12 +131,12 @@ def _model_type(inner: Mapping[str, Any], outer: Mapping[str, Any], address: str
 
 
 def _name(config: Mapping[str, Any], label: str, model_type: str) -> str:
-    """A short name from what the config says it came from, else from its folder or file."""
+    """A short name from what the config says it came from, else from its file or folder."""
     stated = config.get("_name_or_path")
     folders = [part for part in re.split(r"[/\\]", label) if part]
     file = folders[-1].rpartition(".")[0] if folders else ""
     folder = folders[-2] if len(folders) > 1 else ""
-    candidates = [re.split(r"[/\\]", stated)[-1] if isinstance(stated, str) else "", folder, file]
+    candidates = [re.split(r"[/\\]", stated)[-1] if isinstance(stated, str) else "", file, folder]
     for candidate in candidates:
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+\-]{0,99}", candidate) and candidate not in (
             "config",

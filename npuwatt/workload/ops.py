@@ -22,7 +22,7 @@ class Op(NamedTuple):
 
     name: str
     kind: Kind
-    dtype: str  # number type of its arithmetic
+    dtype: str  # number type of its arithmetic; '' where it has none
     count: Real = 1.0  # layers
     tokens: Real = 0.0  # tokens of all sequences that pass each layer
     macs: Real = 0.0

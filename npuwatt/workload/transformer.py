@@ -135,7 +135,7 @@ def _ops(network: Transformer, run: _Pass) -> Iterator[Op]:
         yield Op(
             "embedding",
             "embedding",
-            run.activations_dtype,
+            "",
             tokens=run.all_tokens,
             weight_bytes=np.minimum(run.all_tokens, network.vocab) * hidden * run.weight_bytes,
             activation_bytes=run.all_tokens * hidden * run.activation_bytes,

@@ -166,18 +166,18 @@ LOOK_ALIKES = [
 
 
 @pytest.fixture(autouse=True)
-def one_reading(monkeypatch):
+def one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index of a checkout takes 0.2 s to read; once is enough."""
     monkeypatch.setattr(library, "index", lambda: INDEX)
 
 
 @pytest.mark.parametrize("given", sorted(IDS))
-def test_a_published_id_finds_its_shape(given):
+def test_a_published_id_finds_its_shape(given: str) -> None:
     assert library.find("networks", given).name == IDS[given]
 
 
 @pytest.mark.parametrize("given", sorted(IDS))
-def test_case_and_owner_do_not_matter(given):
+def test_case_and_owner_do_not_matter(given: str) -> None:
     bare = given if given == "ViT-B/16" else given.rpartition("/")[2]
     assert library.find("networks", bare.upper()).name == IDS[given]
     if bare != given:
@@ -185,7 +185,7 @@ def test_case_and_owner_do_not_matter(given):
 
 
 @pytest.mark.parametrize("given", LOOK_ALIKES)
-def test_a_look_alike_is_refused_in_one_line_that_says_where_to_go_on(given):
+def test_a_look_alike_is_refused_in_one_line_that_says_where_to_go_on(given: str) -> None:
     with pytest.raises(PresetError) as raised:
         library.find("networks", given)
     (line,) = raised.value.faults
@@ -203,20 +203,20 @@ def test_a_look_alike_is_refused_in_one_line_that_says_where_to_go_on(given):
         ("Qwen/Qwen3-VL-8B-Instruct", "qwen3-"),
     ],
 )
-def test_a_look_alike_names_the_nearest_preset(given, near):
+def test_a_look_alike_names_the_nearest_preset(given: str, near: str) -> None:
     with pytest.raises(PresetError, match=f"did you mean '{near}"):
         library.find("networks", given)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_preset_is_found_by_its_file_and_by_its_own_name(name):
+def test_every_preset_is_found_by_its_file_and_by_its_own_name(name: str) -> None:
     entry = INDEX["networks"][name]
     assert library.find("networks", name).name == name
     assert library.find("networks", entry["name"]).name == name
     assert library.find("networks", f"owner/{name}-Instruct-FP8").name == name
 
 
-def test_no_two_presets_share_a_name_or_alias():
+def test_no_two_presets_share_a_name_or_alias() -> None:
     seen = list(NAMES)
     for name in NAMES:
         entry = INDEX["networks"][name]
@@ -225,21 +225,21 @@ def test_no_two_presets_share_a_name_or_alias():
     assert len(seen) == len(set(seen))
 
 
-def test_aliases_are_in_the_form_that_names_are_compared_in():
+def test_aliases_are_in_the_form_that_names_are_compared_in() -> None:
     for entry in INDEX["networks"].values():
         for alias in entry["aliases"]:
             assert alias == alias.lower()
             assert "/" in alias or library.plain_name(alias) == alias
 
 
-def test_a_device_takes_no_variant_suffix():
+def test_a_device_takes_no_variant_suffix() -> None:
     device = next(iter(INDEX["devices"]))
     assert library.resolve("devices", device, INDEX["devices"]) == device
     assert library.resolve("devices", f"{device}-instruct", INDEX["devices"]) is None
 
 
 @pytest.mark.parametrize("given", ["qwen3-8b" + "-it" * 100_000, "a" * 1_000_000, "x/" * 100_000])
-def test_an_absurdly_long_name_is_refused_at_once(given):
+def test_an_absurdly_long_name_is_refused_at_once(given: str) -> None:
     start = time.perf_counter()
     with pytest.raises(PresetError) as raised:
         library.find("networks", given)

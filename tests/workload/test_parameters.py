@@ -35,17 +35,17 @@ def loaded(name: str) -> Loaded[Network]:
 
 
 @pytest.fixture(autouse=True)
-def one_reading(monkeypatch):
+def one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index of a checkout takes 0.2 s to read; once is enough."""
     monkeypatch.setattr(library, "index", lambda: INDEX)
 
 
-def test_there_are_65_networks():
+def test_there_are_65_networks() -> None:
     assert len(NAMES) == 65
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_agree_with_the_published_total(name):
+def test_parameters_agree_with_the_published_total(name: str) -> None:
     network = loaded(name).record
     published = network.published_params_count
     assert published > 0
@@ -53,7 +53,7 @@ def test_parameters_agree_with_the_published_total(name):
 
 
 @pytest.mark.parametrize("name", sorted(ROUNDED))
-def test_a_rounded_total_states_the_range_it_rounds(name):
+def test_a_rounded_total_states_the_range_it_rounds(name: str) -> None:
     preset = loaded(name)
     evidence = preset.evidence["published_params"]
     assert evidence.stated_range
@@ -85,11 +85,11 @@ CHECKPOINTS = {
 
 
 @pytest.mark.parametrize("name", sorted(CHECKPOINTS))
-def test_parameters_equal_the_checkpoint_to_the_last_one(name):
+def test_parameters_equal_the_checkpoint_to_the_last_one(name: str) -> None:
     assert parameter_count(loaded(name).record) == CHECKPOINTS[name]
 
 
-def test_gpt_oss_is_exact_but_for_its_attention_sinks():
+def test_gpt_oss_is_exact_but_for_its_attention_sinks() -> None:
     # 20,914,757,184 in the checkpoint: one sink a head, 64 heads, 24 layers.
     assert parameter_count(loaded("gpt-oss-20b").record) == 20_914_757_184 - 64 * 24
 
@@ -109,12 +109,12 @@ def test_gpt_oss_is_exact_but_for_its_attention_sinks():
         ("gpt-oss-120b", 5.1 + 201088 * 2880 / 1e9),
     ],
 )
-def test_active_parameters_agree_with_the_published_count(name, billions):
+def test_active_parameters_agree_with_the_published_count(name: str, billions: float) -> None:
     assert active_parameter_count(loaded(name).record) == pytest.approx(billions * 1e9, rel=0.02)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_by_use_add_up_to_all_of_them(name):
+def test_weights_by_use_add_up_to_all_of_them(name: str) -> None:
     network = loaded(name).record
     stored = stored_weights(network)
     assert min(stored) >= 0
@@ -123,13 +123,13 @@ def test_weights_by_use_add_up_to_all_of_them(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_a_mixture_of_experts_leaves_parameters_out(name):
+def test_only_a_mixture_of_experts_leaves_parameters_out(name: str) -> None:
     network = loaded(name).record
     sparse = isinstance(network, Transformer) and network.experts is not None
     assert (active_parameter_count(network) < parameter_count(network)) == sparse
 
 
-def test_tied_embeddings_are_stored_once_and_multiplied_by():
+def test_tied_embeddings_are_stored_once_and_multiplied_by() -> None:
     small = Transformer(
         hidden=8,
         vocab=100,
@@ -149,7 +149,7 @@ def test_tied_embeddings_are_stored_once_and_multiplied_by():
     assert stored_weights(small).matrix == stored_weights(tied).matrix
 
 
-def test_experts_that_are_all_used_leave_nothing_out():
+def test_experts_that_are_all_used_leave_nothing_out() -> None:
     network = Transformer(
         hidden=8,
         vocab=100,
@@ -160,7 +160,7 @@ def test_experts_that_are_all_used_leave_nothing_out():
     assert active_parameter_count(network) == parameter_count(network)
 
 
-def test_latent_attention_without_a_query_rank_projects_queries_in_one_step():
+def test_latent_attention_without_a_query_rank_projects_queries_in_one_step() -> None:
     # DeepSeek-V2-Lite, arXiv 2405.04434 appendix B: no query compression; one layer, by hand.
     network = Transformer(
         hidden=2048,
@@ -173,7 +173,7 @@ def test_latent_attention_without_a_query_rank_projects_queries_in_one_step():
     assert stored_weights(network).matrix == by_hand + 2048
 
 
-def test_a_convolution_counts_its_bias_and_its_norm():
+def test_a_convolution_counts_its_bias_and_its_norm() -> None:
     plain = Convolution(name="a", in_channels=3, out_channels=5, kernel=3, out_size=4, norm=False)
     both = Convolution(name="b", in_channels=3, out_channels=5, kernel=3, out_size=4, bias=True, count=2)
     assert parameter_count(ConvNet(layers=(plain,))) == 135
