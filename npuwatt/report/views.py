@@ -80,23 +80,25 @@ def compare_report(record: Record) -> Report:
     results = record["results"]
     first = results[0]["device"]
     speed = Table(
-        columns=("device", "TTFT", "TPOT", "tokens/s", "power", "J/token", f"to {first}", "evidence"),
-        rows=tuple((*_speed(result), ratio(result["energy_ratio_to_first"]), result["evidence"]) for result in results),
-        left=("evidence",),
+        columns=("device", "TTFT", "TPOT", "tokens/s", "power", "J/token", "tokens/J", f"to {first}"),
+        rows=tuple(
+            (*_speed(result), quantity(result["tokens_per_j"]), ratio(result["energy_ratio_to_first"]))
+            for result in results
+        ),
     )
     energy = Table(
-        columns=("device", "tokens/J", "bound by", "energy of a token", "most of it"),
+        columns=("device", "evidence", "bound by", "energy of a token", "most of it"),
         rows=tuple(
             (
                 result["device"],
-                quantity(result["tokens_per_j"]),
+                result["evidence"],
                 bound(result["bound_by"]),
                 bar(result["energy_by_component_j"]),
                 _largest(result["energy_by_component_j"], 1),
             )
             for result in results
         ),
-        left=("bound by", "energy of a token", "most of it"),
+        left=("evidence", "bound by", "energy of a token", "most of it"),
     )
     wide = Table(
         columns=(

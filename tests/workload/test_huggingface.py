@@ -35,7 +35,7 @@ def preset(name: str) -> Network:
 
 def decoder(
     model_type: str, hidden: int, width: int, layers: int, heads: int, kv_heads: int, **more: Any
-) -> dict:
+) -> dict[str, Any]:
     """The keys that most configs share, by their published names."""
     return {
         "model_type": model_type,
