@@ -31,7 +31,10 @@ def total(values: Any) -> Array:
 
 def side_by_side(columns: Iterable[Real]) -> Array:
     """Numbers and (P, 1) columns joined along the last axis: (P, L), or (1, L) if none varies."""
-    parts = [np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in columns]
+    numbers = list(columns)
+    if all(np.ndim(number) == 0 for number in numbers):
+        return np.array([numbers], dtype=np.float64)
+    parts = [np.atleast_2d(np.asarray(number, dtype=np.float64)) for number in numbers]
     if len(parts) == 1:
         return parts[0]
     points = max(part.shape[0] for part in parts)

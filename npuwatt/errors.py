@@ -24,11 +24,11 @@ class RequestError(NpuwattError):
     """A request, a sweep or an option asks for something that has no answer."""
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
+def did_you_mean(given: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'X'?` for the closest of `known`, or nothing if none is close."""
     from difflib import get_close_matches
 
-    close = get_close_matches(given.lower()[:200], {name.lower(): name for name in known}, n=1, cutoff=0.6)
+    close = get_close_matches(given.lower()[:200], {name.lower(): name for name in known}, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import typer
 
-from npuwatt.cli import estimate, explore, model, presets
 from npuwatt.errors import NpuwattError
 
 _ABOUT = """What a token costs, in joules and seconds, on a GPU, an NPU or a processing-in-memory board.
@@ -18,30 +20,56 @@ _ABOUT = """What a token costs, in joules and seconds, on a GPU, an NPU or a pro
   npuwatt estimate h100-sxm --format json
   npuwatt presets list
 """
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+# Where each command lives, and the first sentence of its help. Reading the options of all commands takes longer than
+# most commands run, so only the one that was typed is loaded; the others are names and a sentence.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "compare": ("npuwatt.cli.estimate", "The same request on several devices: time, power, energy per token."),
+    "estimate": ("npuwatt.cli.estimate", "One device op by op and level by level."),
+    "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
+    "presets": ("npuwatt.cli.presets", "Devices, networks and constants, and where each number comes from."),
+    "model": ("npuwatt.cli.model", "Networks of your own."),
+    "schema": ("npuwatt.cli.schema", "Print the JSON Schema (2020-12) that a command's JSON passes."),
+}
+_GROUPS = ("presets", "model")
 
 
-def build() -> typer.Typer:
-    """The app with its commands; pages of a terminal get panels, all else plain text."""
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+def build(wanted: str | None) -> typer.Typer:
+    """The app with one command loaded, or with none for the list of them all."""
     app = typer.Typer(
         name="npuwatt",
         help=_ABOUT,
-        context_settings=settings,
+        context_settings=_SETTINGS,
         rich_markup_mode="rich" if sys.stdout.isatty() else None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
     )
     app.callback()(_root)
-    for command in (estimate.compare, estimate.estimate, explore.sweep):
-        app.command(no_args_is_help=False)(command)
-    for name, group in (("presets", presets), ("model", model)):
-        part = typer.Typer(name=name, help=group.ABOUT, no_args_is_help=True, context_settings=settings)
-        for command in group.COMMANDS:
-            part.command(command.__name__.rstrip("_"))(command)
-        app.add_typer(part)
-    app.command("schema")(presets.schema)
-    app.command("help", help="The help of a command, as with -h.")(_help)
+    for name, (place, about) in COMMANDS.items():
+        if name != wanted:
+            if wanted not in COMMANDS:
+                app.command(name, help=about)(_named(name))
+        elif name in _GROUPS:
+            group = import_module(place)
+            part = typer.Typer(name=name, help=group.ABOUT, no_args_is_help=True, context_settings=_SETTINGS)
+            for command in group.COMMANDS:
+                part.command(command.__name__.rstrip("_"))(command)
+            app.add_typer(part)
+        else:
+            app.command(name)(getattr(import_module(place), name))
+    if wanted not in COMMANDS:
+        app.command("help", help="Show the help of a command, as -h does.")(_help)
     return app
+
+
+def _named(name: str) -> Callable[[], None]:
+    """A stand-in for a command that was not typed; completion and help only read its name."""
+
+    def command() -> None:
+        raise NpuwattError(f"'{name}' must stand first; expected npuwatt {name} ...")
+
+    return command
 
 
 def _root(
@@ -55,13 +83,19 @@ def _root(
 
 
 def _help(command: list[str] = typer.Argument(None, metavar="[COMMAND...]", show_default=False)) -> None:  # noqa: B008 (typer's form)
-    build()([*(command or []), "--help"], prog_name="npuwatt", standalone_mode=False)
+    pass  # invoke turns `help X` into `X --help` before it gets here
 
 
 def invoke(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    typed = arguments
+    if "_NPUWATT_COMPLETE" in os.environ:
+        typed = os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    wanted = next((word for word in typed if not word.startswith("-")), None)
     try:
-        code: Any = build()(arguments or ["--help"], prog_name="npuwatt", standalone_mode=False)
+        code: Any = build(wanted)(arguments or ["--help"], prog_name="npuwatt", standalone_mode=False)
     except NpuwattError as error:
         return _refuse(error.faults)
     except Exception as error:  # what typer raises for unusable arguments has no common public name

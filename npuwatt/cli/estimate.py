@@ -27,7 +27,7 @@ def compare(
     no_color: o.NO_COLOR = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """The same request on several devices: time, power and energy per token, and where the energy goes.
+    """The same request on several devices: time, power, energy per token.
 
     \b
       npuwatt compare gpu npu pim
@@ -64,7 +64,7 @@ def estimate(
     no_color: o.NO_COLOR = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """One device op by op and level by level, with arithmetic intensity and ridge point.
+    """One device op by op and level by level.
 
     \b
       npuwatt estimate h100-sxm

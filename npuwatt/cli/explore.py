@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated, Any, Optional, TextIO
+from typing import Annotated, Optional, TextIO
 
 import typer
 
@@ -56,7 +56,9 @@ def sweep(
     no_color: o.NO_COLOR = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Many design points: any number of a device, or the batch and lengths of the request. CSV unless told otherwise.
+    """Many design points: any number of a device, or of the request.
+
+    CSV unless told otherwise.
 
     \b
       npuwatt sweep gpu npu --vary request.batch=1..64:7log
@@ -105,6 +107,3 @@ class _Progress:
         end = "\n" if done >= self.rows else ""
         self.stream.write(f"\r[{bar:<30}] {100 * share:3.0f} % of {self.rows} rows{end}")
         self.stream.flush()
-
-
-COMMANDS: tuple[Any, ...] = (sweep,)

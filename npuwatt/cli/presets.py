@@ -1,4 +1,4 @@
-"""presets list, show, check and path; schema."""
+"""presets list, show, check and path: what there is, and where each number comes from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from npuwatt.cli import options as o
-from npuwatt.cli.emit import check_format, check_output, emit, opened
+from npuwatt.cli.emit import check_format, check_output, emit
 
 ABOUT = """Devices, networks and constants: what there is, and where each number comes from.
 
@@ -124,24 +124,6 @@ def path(
     check_output(output)
     found = path_record([*o.folders(presets), library.presets_root()])
     emit(found, path_report, style=style, output=output, no_color=no_color)
-
-
-_SCHEMA = Annotated[str, typer.Argument(metavar="NAME", help="compare, estimate, sweep, presets-list, ...")]
-
-
-def schema(name: _SCHEMA, output: o.OUTPUT = None, debug: o.DEBUG = False) -> None:
-    """Print the JSON Schema (2020-12) that a command's JSON passes.
-
-    \b
-      npuwatt schema compare
-    """
-    import json
-
-    from npuwatt.report.schemas import schema_of
-
-    found = schema_of(name)
-    with opened(output) as stream:
-        stream.write(json.dumps(found, indent=2) + "\n")
 
 
 COMMANDS: tuple[Any, ...] = (list_, show, check, path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,8 +17,7 @@ LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power")
 """What can set the time."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class OpCosts:
+class OpCosts(NamedTuple):
     """Dynamic costs of ops over all devices together, before the power cap; arrays are (..., L)."""
 
     time_s: Array
@@ -36,8 +36,7 @@ class OpCosts:
         return owner
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class PhaseCosts:
+class PhaseCosts(NamedTuple):
     """One phase (a prefill, or a decode step) of all devices under the power cap; arrays are (P, 1)."""
 
     time_s: Array

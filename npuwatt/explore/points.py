@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,7 @@ MOST_POINTS = 10**12
 _RANGE = re.compile(r"(.+)\.\.(.+):(\d{1,12})(log)?", re.ASCII | re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Axis:
+class Axis(NamedTuple):
     """The values of one address: listed, or N of them between two ends."""
 
     address: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,7 @@ Rows = dict[str, list[Any]]
 """Columns of equal length; None where a point has no value."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Sweep:
+class Sweep(NamedTuple):
     """A question and its design points; rows are computed as they are read."""
 
     question: Question

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import get_args, Literal, NamedTuple, TypeAlias
 
 Quality: TypeAlias = Literal["measured", "calibrated", "datasheet", "derived", "simulated", "assumed"]
 QUALITIES: tuple[str, ...] = get_args(Quality)
@@ -19,8 +18,7 @@ SPREAD: dict[str, float] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Range, source and quality of the number at one address, in SI."""
 
     value: float

@@ -6,9 +6,8 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from npuwatt.errors import PresetError, did_you_mean, shown
 from npuwatt.preset.load import Document, read_yaml
@@ -25,12 +24,10 @@ _VARIANTS = (
     "quantized.w8a16", "bnb-4bit", "unsloth", "unsloth-bnb-4bit", "mlx", "gguf", "qat-q4-0-gguf",
     "qat-q4-0-unquantized", "qat-int4-unquantized", "1m",
 )  # fmt: skip
-_VARIANT = re.compile(rf"-({'|'.join(map(re.escape, sorted(_VARIANTS, key=len, reverse=True)))})\Z")
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Preset:
+class Preset(NamedTuple):
     """One preset before it is read as a record: its plain data and what its header says."""
 
     name: str
@@ -148,7 +145,7 @@ def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:
         names += [path.stem for base in folders for path in Path(base).rglob("*.yaml")]
         plain = shape_name(name) if folder == "networks" else name
         what = folder.rstrip("s")
-        near = did_you_mean(plain, names) or "; 'npuwatt presets list' names them all"
+        near = did_you_mean(plain, names, cutoff=0.5) or "; 'npuwatt presets list' names them all"
         raise PresetError(f"unknown {what} {shown(name)}{near}")
     return _built_in(folder, resolved)
 
@@ -167,7 +164,7 @@ def resolve(folder: str, name: str, known: dict[str, Any]) -> str | None:
         return by_name[name.lower()]
     probe = plain_name(name)
     while probe not in by_name:
-        shorter = _VARIANT.sub("", probe)
+        shorter = _without_variant(probe)
         if shorter == probe:
             return None
         probe = shorter
@@ -186,6 +183,14 @@ def plain_name(name: str) -> str:
 def shape_name(name: str) -> str:
     """The same without what changes no shape: family and size alone."""
     shape = plain_name(name[-_LONGEST_NAME:])
-    while (shorter := _VARIANT.sub("", shape)) != shape:
+    while (shorter := _without_variant(shape)) != shape:
         shape = shorter
     return shape
+
+
+def _without_variant(name: str) -> str:
+    """A name without the longest variant it ends in."""
+    for variant in sorted(_VARIANTS, key=len, reverse=True):
+        if name.endswith(f"-{variant}"):
+            return name[: -len(variant) - 1]
+    return name

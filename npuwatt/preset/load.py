@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import fields
+from functools import cache
+from typing import Any, Generic, get_args, get_origin, get_type_hints, Literal, NamedTuple, TypeVar, Union
 
 from npuwatt import units
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean, shown
@@ -18,22 +19,21 @@ T = TypeVar("T")
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 16
 MOST_FAULTS = 20
-_INT = re.compile(r"[+-]?(0|[1-9]\d{0,17})", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d{1,4})?", re.ASCII)
+_INT = r"[+-]?(0|[1-9]\d{0,17})"
+_FLOAT = r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d{1,4})?"
 _LEAF_KEYS = ("value", "low", "high", "source", "quality", "where")
 HEADER_KEYS = (
     "kind", "name", "about", "evidence", "class", "aliases", "source", "quality", "where", "sources",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Document:
+class Document(NamedTuple):
     """A preset file as plain data, with the line of each address."""
 
     tree: dict[str, Any]
-    lines: dict[str, int] = field(default_factory=dict)
+    lines: Mapping[str, int] = {}
     label: str = ""  # what error lines call it: a path, or the name of a built-in preset
-    edits: dict[str, str] = field(default_factory=dict)  # changed addresses, and what error lines call each
+    edits: Mapping[str, str] = {}  # changed addresses, and what error lines call each
 
     def at(self, address: str) -> str:
         """`file:line: address` for an error line; the nearest line above where the address itself has none."""
@@ -47,32 +47,31 @@ class Document:
         return f"{self.label}{line}: {address}" if address else f"{self.label}{line}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Loaded(Generic[T]):
+class Loaded(NamedTuple, Generic[T]):
     """A record and what is known of each of its numbers, by address."""
 
     record: T
     evidence: dict[str, Evidence]
 
 
-def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     """The content of a plain file of at most `most` bytes; anything else is a PresetError of one line."""
     try:
-        status = path.stat()
+        status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             raise PresetError(f"{path}: is a directory; expected a file")
         if not stat.S_ISREG(status.st_mode):
             raise PresetError(f"{path}: is not a plain file; expected one")
         if status.st_size > most:
             raise PresetError(f"{path}: is {status.st_size / 1e6:.0f} MB; expected at most {most / 1e6:g} MB")
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             return stream.read(most + 1)[:most]
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "cannot be opened"
         raise PresetError(f"{path}: {reason.lower()}; expected a readable file") from error
 
 
-def read_yaml(path: Path, label: str = "") -> Document:
+def read_yaml(path: str | os.PathLike[str], label: str = "") -> Document:
     """One YAML file as data: no tags, no anchors, no duplicate keys, one mapping."""
     return parse_yaml(read_bytes(path), label or str(path))
 
@@ -173,9 +172,9 @@ def scalar(text: str, *, plain: bool) -> Any:
         return text == "true"
     if text in ("", "null", "~"):
         return None
-    if _INT.fullmatch(text):
+    if re.fullmatch(_INT, text, re.ASCII):
         return int(text)
-    if _FLOAT.fullmatch(text):
+    if re.fullmatch(_FLOAT, text, re.ASCII):
         return float(text)
     return text
 
@@ -197,8 +196,7 @@ class Reader:
         if not isinstance(tree, dict):
             self.fault(address, f"{shown(tree)} given; expected a mapping of keys to values")
             return None
-        hints = get_type_hints(kind, localns={"Real": float, "Array": float})
-        known = {units.key_of(item.name): item for item in fields(kind)}  # type: ignore[arg-type] # a record
+        hints, known = _described(kind)
         before = len(self.faults)
         for key in tree:
             if key not in known and key not in skip:
@@ -303,6 +301,13 @@ class Reader:
             value=value, low=low, high=high, source=source, quality=quality, where=str(where), suffix=suffix,
             stated_range="low" in found or "high" in found,
         )  # fmt: skip
+
+
+@cache
+def _described(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Type hints of a record's fields, with columns left out, and the fields by preset key."""
+    hints = get_type_hints(kind, localns={"Real": float, "Array": float})
+    return hints, {units.key_of(item.name): item for item in fields(kind)}
 
 
 def _listed(known: Any) -> str:

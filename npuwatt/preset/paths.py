@@ -22,7 +22,7 @@ def changed(document: Document, changes: Sequence[str], prefix: str) -> Document
         address, _, text = change.partition("=")
         tree = _with_leaf(tree, address.split("."), scalar(text.strip(), plain=True), f"{prefix}.{address}")
         edits[address] = f"--set {prefix}.{address}"
-    return replace(document, tree=tree, edits=edits)
+    return document._replace(tree=tree, edits=edits)
 
 
 def _with_leaf(tree: Any, path: list[str], value: Any, address: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+
+class Table(NamedTuple):
     """Rows of texts under column names; the first column names the row."""
 
     columns: tuple[str, ...]
@@ -15,12 +15,11 @@ class Table:
     left: tuple[str, ...] = ()  # columns of words, set flush left; numbers are flush right
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One result for people. `wide` holds the same rows in one table, for pipes and Markdown."""
 
     heading: str
     tables: tuple[Table, ...]
     wide: tuple[Table, ...]
     sentences: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from npuwatt import __version__
 from npuwatt.arrays import Array
 from npuwatt.device.costs import LIMITS
 from npuwatt.study.compare import Answer, Comparison
-from npuwatt.study.estimate import Estimate, PhaseTable
 from npuwatt.study.inference import METRICS, Inference
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
 from npuwatt.device.evaluate import Device
+
+if TYPE_CHECKING:
+    from npuwatt.study.estimate import Estimate, PhaseTable
 
 Record = dict[str, Any]
 

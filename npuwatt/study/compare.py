@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import arithmetic_dtype
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Answer:
+class Answer(NamedTuple):
     """One device's part of a comparison."""
 
     device: Chosen[Device]
@@ -26,8 +24,7 @@ class Answer:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Comparison:
+class Comparison(NamedTuple):
     """A request answered by each device, in the order asked."""
 
     question: Question

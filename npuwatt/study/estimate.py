@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ from npuwatt.workload.ops import OpTable, table
 from npuwatt.workload.request import arithmetic_dtype
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class PhaseTable:
+class PhaseTable(NamedTuple):
     """The ops of one phase with their share of its time and energy; arrays are (1, L)."""
 
     name: str
@@ -35,8 +33,7 @@ class PhaseTable:
     ridge_macs_per_byte: Real
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Estimate:
+class Estimate(NamedTuple):
     """A request on one device, taken apart."""
 
     question: Question

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from npuwatt.errors import RequestError, shown
@@ -17,8 +18,7 @@ from npuwatt.workload.transformer import cache_bytes_per_token
 _SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ImportedModel:
+class ImportedModel(NamedTuple):
     """A network read from a config.json, its size, and the preset that describes it."""
 
     name: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,15 +21,14 @@ from npuwatt.device.evaluate import (
     weights_in_cells_count,
 )
 from npuwatt.device.parallel import all_reduce, cache_copies, smallest_count
-from npuwatt.workload.network import ConvNet, Network
+from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.ops import Op, table
 from npuwatt.workload.parameters import stored_weights
 from npuwatt.workload.request import Request, width_bytes
 from npuwatt.workload.transformer import cache_bytes, decode_ops, prefill_ops
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Inference:
+class Inference(NamedTuple):
     """What a request costs; every array is (P, 1). Points that do not fit hold NaN."""
 
     devices: Array
@@ -81,7 +82,7 @@ def fitted(network: Network, request: Request) -> Request:
     """The request as the network can take it: a network that answers in one pass gives one output."""
     if network.decoder:
         return request
-    given = 1.0 if isinstance(network, ConvNet) else float(network.tokens) or request.input_len
+    given = (network.tokens or request.input_len) if isinstance(network, Transformer) else 1.0
     return replace(request, input_len=given, output_len=1.0)
 
 
@@ -90,7 +91,7 @@ def phase_ops(network: Network, request: Request, phase: str) -> list[Op]:
 
     `phase` is prefill, decode (the mean step of the whole answer) or middle (one step at its middle).
     """
-    if isinstance(network, ConvNet):
+    if not isinstance(network, Transformer):
         from npuwatt.workload.convnet import convnet_ops
 
         return convnet_ops(network, request)
@@ -125,7 +126,7 @@ _SUMMED = ("attention_out", "ssm_out", "ffn_down", "experts_down")
 
 def cache_shards(network: Network) -> float:
     """Over how many devices the cache can be split: its key-value heads; one latent vector cannot be."""
-    if isinstance(network, ConvNet) or network.latent_attention:
+    if not isinstance(network, Transformer) or network.latent_attention:
         return 1.0
     if network.attention:
         return float(network.attention.kv_heads)
@@ -135,7 +136,7 @@ def cache_shards(network: Network) -> float:
 def devices_needed(network: Network, request: Request, device: Device) -> Array:
     """Fewest devices that hold the weights and the cache of the request: (P, 1), infinity if none do."""
     stored = stored_weights(network)
-    held = 0.0 if isinstance(network, ConvNet) else cache_bytes(network, request)
+    held = cache_bytes(network, request) if isinstance(network, Transformer) else 0.0
     in_memory = sum(stored)
     in_cells = weights_in_cells_count(device)
     capacity = memory_of(device).capacity_bytes

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset import library
@@ -17,8 +16,7 @@ from npuwatt.workload.parameters import parameter_count
 PARAMETERS_WITHIN = 0.01
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Check:
+class Check(NamedTuple):
     """One preset held against the rules; `faults` is empty where all hold."""
 
     name: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, shown
 from npuwatt.study.scenario import Chosen, load_device, load_network, split_changes
-from npuwatt.workload.network import ConvNet, Network
+from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request
 
 NETWORK = "llama-3.1-8b"
@@ -17,8 +18,7 @@ CONSTANTS = ("sourced", "article")
 MOST_DEVICES = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Question:
+class Question(NamedTuple):
     """Everything a result depends on, read and checked."""
 
     devices: tuple[Chosen[Device], ...]
@@ -121,12 +121,12 @@ def _as_the_network_takes_it(
                 f"--output-len: {output_len} given; expected 1, because this network answers a request in one pass"
             )
         if input_len not in (None, int(taken.input_len)):
-            what = "an image" if isinstance(network, ConvNet) else "a fixed number of patches"
+            what = "a fixed number of patches" if isinstance(network, Transformer) else "an image"
             raise NpuwattError(
                 f"--input-len: {input_len} given; expected {int(taken.input_len)}, because this network reads {what}"
             )
         notes.append("this network answers in one pass: an output token is one whole answer")
-    elif not isinstance(network, ConvNet) and network.max_context:
+    elif isinstance(network, Transformer) and network.max_context:
         asked = int(taken.input_len + taken.output_len)
         if asked > network.max_context:
             notes.append(f"{asked} tokens are more than the {network.max_context} the network was made for")

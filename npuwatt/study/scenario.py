@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from npuwatt.device.evaluate import KINDS, Device, device_type
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean, shown
@@ -12,13 +11,12 @@ from npuwatt.preset import library
 from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.load import Document, Loaded, read_record
 from npuwatt.preset.paths import changed
-from npuwatt.workload.network import ConvNet, Network, Transformer
+from npuwatt.workload.network import Network, Transformer
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Chosen(Generic[T]):
+class Chosen(NamedTuple, Generic[T]):
     """A record by the name it was asked for, the preset behind it, and what is known of its numbers."""
 
     typed: str
@@ -72,11 +70,16 @@ def load_device(typed: str, *, changes: Sequence[str] = (), folders: Iterable[st
 def load_network(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Network]:
     """A network by short name, Hugging Face id, preset path or path of a config.json."""
     preset = _config_preset(typed) if typed.endswith(".json") else library.find("networks", typed, folders)
-    kinds: dict[str, Any] = {"transformer": Transformer, "convnet": ConvNet}
     kind = preset.header("kind")
-    if kind not in kinds:
-        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected one of {', '.join(kinds)}")
-    return _choose(typed, preset, kinds[kind], changed(preset.document, changes, "network"))
+    record: Any = Transformer
+    if kind == "convnet":
+        from npuwatt.workload.convnet import ConvNet
+
+        record = ConvNet
+    elif kind != "transformer":
+        expected = "; expected transformer or convnet"
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given{expected}")
+    return _choose(typed, preset, record, changed(preset.document, changes, "network"))
 
 
 def _config_preset(path: str) -> library.Preset:

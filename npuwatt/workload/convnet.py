@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
-from npuwatt.workload.network import ConvNet
+from dataclasses import dataclass
+
+from npuwatt import require
+from npuwatt.errors import NpuwattError
 from npuwatt.workload.ops import Op
 from npuwatt.workload.request import Request, arithmetic_dtype, width_bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Convolution:
+    """`count` convolutions of one shape; a fully connected layer is one of size 1 and kernel 1."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    out_size: int  # rows (and columns) of the output
+    stride: int = 1
+    count: int = 1
+    bias: bool = False
+    norm: bool = True
+
+    def __post_init__(self) -> None:
+        require.counts(1, in_channels=self.in_channels, out_channels=self.out_channels, kernel=self.kernel)
+        require.counts(1, out_size=self.out_size, stride=self.stride, count=self.count)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvNet:
+    """A convolutional network: one pass a request, every layer a matrix product."""
+
+    layers: tuple[Convolution, ...]
+    published_params_count: float = 0.0
+
+    kind = "convnet"
+    decoder = False
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise NpuwattError("layers: none given; expected at least one")
+        require.not_negative(published_params=self.published_params_count)
 
 
 def convnet_ops(network: ConvNet, request: Request) -> list[Op]:

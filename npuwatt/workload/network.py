@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from npuwatt import require
 from npuwatt.errors import NpuwattError
+
+if TYPE_CHECKING:
+    from npuwatt.workload.convnet import ConvNet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,39 +141,4 @@ class Transformer:
             raise NpuwattError("a decoder without vocab; expected vocab, or decoder: false")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Convolution:
-    """`count` convolutions of one shape; a fully connected layer is one of size 1 and kernel 1."""
-
-    name: str
-    in_channels: int
-    out_channels: int
-    kernel: int
-    out_size: int  # rows (and columns) of the output
-    stride: int = 1
-    count: int = 1
-    bias: bool = False
-    norm: bool = True
-
-    def __post_init__(self) -> None:
-        require.counts(1, in_channels=self.in_channels, out_channels=self.out_channels, kernel=self.kernel)
-        require.counts(1, out_size=self.out_size, stride=self.stride, count=self.count)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvNet:
-    """A convolutional network: one pass a request, every layer a matrix product."""
-
-    layers: tuple[Convolution, ...]
-    published_params_count: float = 0.0
-
-    kind = "convnet"
-    decoder = False
-
-    def __post_init__(self) -> None:
-        if not self.layers:
-            raise NpuwattError("layers: none given; expected at least one")
-        require.not_negative(published_params=self.published_params_count)
-
-
-Network: TypeAlias = Transformer | ConvNet
+Network: TypeAlias = "Transformer | ConvNet"

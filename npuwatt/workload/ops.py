@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from npuwatt.arrays import Array, Real, side_by_side
@@ -41,8 +40,7 @@ class Op(NamedTuple):
 _COLUMNS = Op._fields[3:]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class OpTable:
+class OpTable(NamedTuple):
     """Ops as a struct of arrays; each array is (1, L) or (P, L)."""
 
     names: tuple[str, ...]

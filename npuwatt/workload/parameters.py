@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from npuwatt.workload.network import ConvNet, Experts, LatentAttention, Network, StateSpace, Transformer
+from npuwatt.workload.network import Experts, LatentAttention, Network, StateSpace, Transformer
+
+if TYPE_CHECKING:
+    from npuwatt.workload.convnet import ConvNet
 
 
 class StoredWeights(NamedTuple):
@@ -29,7 +32,7 @@ def active_parameter_count(network: Network) -> float:
 
     Embedding and LM head count whole. Model cards that leave them out state less (gpt-oss, GLM-4.5).
     """
-    if isinstance(network, ConvNet) or network.experts is None:
+    if not isinstance(network, Transformer) or network.experts is None:
         return parameter_count(network)
     experts = network.experts
     unused = (experts.experts - experts.per_token) * _one_expert(experts, network.hidden, network.biases)
@@ -38,7 +41,7 @@ def active_parameter_count(network: Network) -> float:
 
 def stored_weights(network: Network) -> StoredWeights:
     """Parameters that lie in memory, by how they are used."""
-    if isinstance(network, ConvNet):
+    if not isinstance(network, Transformer):
         return _convnet(network)
     parts = [*_mixers(network), *_channels(network), _inputs(network), _outputs(network), _norms(network)]
     return StoredWeights(*(float(sum(column)) for column in zip(*parts, strict=True)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from npuwatt.workload.request import Request, arithmetic_dtype, width_bytes
 HeadPositions = Literal["last", "all"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pass:
+class _Pass(NamedTuple):
     """One pass through the network: `tokens` new ones of each of `batch` sequences, and what they look back on."""
 
     batch: Real

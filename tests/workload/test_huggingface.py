@@ -12,7 +12,8 @@ import pytest
 from npuwatt.preset import library
 from npuwatt.preset.load import parse_yaml, read_record
 from npuwatt.workload.huggingface import from_config, imported, read_config
-from npuwatt.workload.network import ConvNet, Network, Transformer
+from npuwatt.workload.convnet import ConvNet
+from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.network_text import to_yaml
 from npuwatt.workload.parameters import parameter_count
 

@@ -8,10 +8,9 @@ import pytest
 
 from npuwatt.preset import library
 from npuwatt.preset.load import Loaded, read_record
+from npuwatt.workload.convnet import ConvNet, Convolution
 from npuwatt.workload.network import (
     Attention,
-    ConvNet,
-    Convolution,
     Experts,
     FeedForward,
     LatentAttention,

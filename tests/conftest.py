@@ -1,0 +1,218 @@
+"""Runs npuwatt as a user does, in a process of its own: in a pipe by `run`, on a terminal by `screen`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import pytest
+
+SECONDS = 120  # after which a process hangs; nothing here measures time
+_CLEARED = re.compile(
+    r"_?NPUWATT_.*|NO_COLOR|FORCE_COLOR|PY_COLORS|CLICOLOR.*|GITHUB_ACTIONS|CI|TERM|COLORTERM|COLUMNS|LINES|TTY_.*|_TYPER.*"
+    r"|TYPER_.*|LC_ALL|LC_CTYPE|LANG|PYTHONUTF8|PYTHONIOENCODING|PYTHONHASHSEED|PYTHONWARNINGS"
+)
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+
+# https://huggingface.co/Qwen/Qwen2.5-0.5B/blob/main/config.json; its model card says 0.49 billion parameters.
+CONFIG: dict[str, Any] = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 151643,
+    "eos_token_id": 151643,
+    "hidden_act": "silu",
+    "hidden_size": 896,
+    "initializer_range": 0.02,
+    "intermediate_size": 4864,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 24,
+    "model_type": "qwen2",
+    "num_attention_heads": 14,
+    "num_hidden_layers": 24,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "sliding_window": 32768,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.40.1",
+    "use_cache": True,
+    "use_mrope": False,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Standard output as strict JSON: one document, no NaN, no key twice."""
+        return strict_json(self.out)
+
+    def lines(self) -> list[Any]:
+        """Standard output as JSON lines."""
+        return [strict_json(line) for line in self.out.splitlines()]
+
+
+class Run(Protocol):
+    """`run("compare", "gpu")`: in a pipe, in an empty folder, with a plain environment."""
+
+    def __call__(
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        python: tuple[str, ...] = (),
+        limits: Any = None,
+    ) -> Done: ...
+
+
+class Screen(Protocol):
+    """`screen("compare", "gpu", width=40)`: on a terminal, whose text comes back with its escapes."""
+
+    def __call__(
+        self,
+        *args: str,
+        width: int = 80,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        piped: bool = False,
+    ) -> Done: ...
+
+
+def strict_json(text: str) -> Any:
+    def refuse(name: str) -> NoReturn:
+        raise AssertionError(f"{name} is no JSON")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        assert len(names) == len(set(names)), f"a key stands twice in {names}"
+        return dict(pairs)
+
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment without whatever changes how npuwatt speaks."""
+    return {name: value for name, value in os.environ.items() if not _CLEARED.fullmatch(name)}
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where commands run unless told otherwise: `python -m` must not find a checkout there."""
+    return tmp_path_factory.mktemp("empty")
+
+
+@pytest.fixture(scope="session")
+def run(environment: dict[str, str], empty: Path) -> Run:
+    def run_it(
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        python: tuple[str, ...] = (),
+        limits: Any = None,
+    ) -> Done:
+        given: Any = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        done = subprocess.run(
+            [sys.executable, *python, "-m", "npuwatt", *args],
+            **given,
+            capture_output=True,
+            encoding="utf-8",
+            env=environment | dict(env or {}),
+            cwd=cwd or empty,
+            timeout=SECONDS,
+            preexec_fn=limits,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run_it
+
+
+@pytest.fixture(scope="session")
+def screen(environment: dict[str, str], empty: Path) -> Screen:
+    def run_it(
+        *args: str,
+        width: int = 80,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        piped: bool = False,
+    ) -> Done:
+        out, err = os.pipe() if piped else _terminal(width), _terminal(width)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "npuwatt", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=out[1],
+            stderr=err[1],
+            env=environment | {"TERM": "xterm-256color"} | dict(env or {}),
+            cwd=cwd or empty,
+        )
+        os.close(out[1])
+        os.close(err[1])
+        texts = _read_all([out[0], err[0]])
+        return Done(process.wait(SECONDS), *texts)
+
+    return run_it
+
+
+def _terminal(width: int) -> tuple[int, int]:
+    """Both ends of a terminal that shows each character as it was written."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    modes = termios.tcgetattr(theirs)
+    modes[1] &= ~termios.OPOST
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    return ours, theirs
+
+
+def _read_all(ends: list[int]) -> list[str]:
+    found = {end: b"" for end in ends}
+    still = list(ends)
+    while still:
+        ready, _, _ = select.select(still, [], [], SECONDS)
+        assert ready, f"nothing came for {SECONDS} s after {found}"
+        for end in ready:
+            try:
+                part = os.read(end, 65536)
+            except OSError:  # the last process has left the terminal
+                part = b""
+            found[end] += part
+            if not part:
+                os.close(end)
+                still.remove(end)
+    return [found[end].decode() for end in ends]
+
+
+@pytest.fixture(scope="session")
+def plain_text() -> Any:
+    """Takes the escapes out of a terminal's text."""
+    return lambda text: _ANSI.sub("", text)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A real config.json of a network that is not built in, in a folder of its own."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG, indent=2))
+    return path
