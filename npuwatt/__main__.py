@@ -40,7 +40,10 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who closed the pipe has seen enough
         return OK
     except OSError as error:
-        print(f"npuwatt: {error.filename or 'output'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        print(
+            f"npuwatt: {error.filename or 'output'}: {(error.strerror or str(error)).lower()}",
+            file=sys.stderr,
+        )
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return IO_FAILED
     except Exception as error:

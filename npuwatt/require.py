@@ -23,7 +23,7 @@ def positive(**values: Any) -> None:
     """Each is above zero and finite."""
     for name, value in values.items():
         low, high = _extremes(value)
-        if not (0 < low and high < math.inf):
+        if not (low > 0 and high < math.inf):
             _fail(name, low if not low > 0 else high, "a finite number above 0")
 
 
@@ -31,7 +31,7 @@ def not_negative(**values: Any) -> None:
     """Each is zero or more and finite."""
     for name, value in values.items():
         low, high = _extremes(value)
-        if not (0 <= low and high < math.inf):
+        if not (low >= 0 and high < math.inf):
             _fail(name, low if not low >= 0 else high, "a finite number, 0 or more")
 
 
@@ -39,7 +39,7 @@ def fraction(**values: Any) -> None:
     """Each is above 0 and at most 1."""
     for name, value in values.items():
         low, high = _extremes(value)
-        if not (0 < low and high <= 1):
+        if not (low > 0 and high <= 1):
             _fail(name, low if not low > 0 else high, "a share above 0 and at most 1")
 
 

@@ -52,7 +52,9 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_count": ("1", "8"),
 }
 _BY_LENGTH = sorted(SUFFIXES, key=len, reverse=True)
-_QUANTITY = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*(.*?)\s*", re.ASCII | re.DOTALL)
+_QUANTITY = re.compile(
+    r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*(.*?)\s*", re.ASCII | re.DOTALL
+)
 
 
 def suffix_of(name: str) -> str:
@@ -94,7 +96,7 @@ def _unit(text: str) -> tuple[float, str] | None:
     return above[0] / below[0], f"{above[1]}/{below[1]}"
 
 
-def parse(text: str | int | float, suffix: str) -> float:
+def parse(text: str | float, suffix: str) -> float:
     """A quantity as its source prints it -> the SI number that a name with `suffix` holds.
 
     Raises NpuwattError if the unit is missing, unknown or of another kind, or the number is
@@ -139,7 +141,8 @@ def show_in(value: float, unit: str, digits: int = 3) -> str:
     if unit and unit != "%":
         size = abs(value) * (1 + 0.5 * 10.0**-digits)
         prefix, scale = next(
-            ((p, s) for p, s in reversed(_PREFIXES.items()) if p not in ("µ", "μ") and size >= s), ("a", 1e-18)
+            ((p, s) for p, s in reversed(_PREFIXES.items()) if p not in ("µ", "μ") and size >= s),
+            ("a", 1e-18),
         )
     text = f"{value / scale:.{digits}g}"
     if "e" in text:

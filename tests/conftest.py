@@ -121,6 +121,8 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(environment: dict[str, str], empty: Path) -> Run:
+    known: dict[tuple[str, ...], Done] = {}  # what was asked in just these words before need not run again
+
     def run_it(
         *args: str,
         env: Mapping[str, str] | None = None,
@@ -129,6 +131,9 @@ def run(environment: dict[str, str], empty: Path) -> Run:
         python: tuple[str, ...] = (),
         limits: Any = None,
     ) -> Done:
+        plain = (env, cwd, stdin, python, limits) == (None, None, None, (), None)
+        if plain and args in known:
+            return known[args]
         given: Any = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         done = subprocess.run(
             [sys.executable, *python, "-m", "npuwatt", *args],
@@ -140,7 +145,10 @@ def run(environment: dict[str, str], empty: Path) -> Run:
             timeout=SECONDS,
             preexec_fn=limits,
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+        found = Done(done.returncode, done.stdout, done.stderr)
+        if plain:
+            known[args] = found
+        return found
 
     return run_it
 
@@ -187,7 +195,7 @@ def _terminal(width: int) -> tuple[int, int]:
 
 
 def _read_all(ends: list[int]) -> list[str]:
-    found = {end: b"" for end in ends}
+    found = dict.fromkeys(ends, b"")
     still = list(ends)
     while still:
         ready, _, _ = select.select(still, [], [], SECONDS)

@@ -25,7 +25,10 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # Where each command lives, and the first sentence of its help. Reading the options of all commands takes longer than
 # most commands run, so only the one that was typed is loaded; the others are names and a sentence.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "compare": ("npuwatt.cli.estimate", "The same request on several devices: time, power, energy per token."),
+    "compare": (
+        "npuwatt.cli.estimate",
+        "The same request on several devices: time, power, energy per token.",
+    ),
     "estimate": ("npuwatt.cli.estimate", "One device op by op and level by level."),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "presets": ("npuwatt.cli.presets", "Devices, networks and constants, and where each number comes from."),
@@ -73,7 +76,9 @@ def _named(name: str) -> Callable[[], None]:
 
 
 def _root(
-    version: bool = typer.Option(False, "--version", "-V", help="Print the version and leave.", is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", "-V", help="Print the version and leave.", is_eager=True
+    ),
 ) -> None:
     if version:
         from npuwatt import __version__

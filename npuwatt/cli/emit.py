@@ -83,7 +83,9 @@ def check_output(output: str | None) -> None:
         return
     folder = os.path.dirname(os.path.abspath(str(output)))
     if "\0" in str(output) or not os.path.isdir(folder):
-        raise NpuwattError(f"--output {shown(output)}: there is no folder {shown(folder)}; expected a file in an existing one")
+        raise NpuwattError(
+            f"--output {shown(output)}: there is no folder {shown(folder)}; expected a file in an existing one"
+        )
     if os.path.isdir(str(output)):
         raise NpuwattError(f"--output {shown(output)}: is a folder; expected a file")
 

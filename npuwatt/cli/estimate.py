@@ -41,7 +41,13 @@ def compare(
     from npuwatt.report.views import compare_report
     from npuwatt.study.compare import compare as answer
 
-    emit(compare_record(answer(devices, **asked)), compare_report, style=style, output=output, no_color=no_color)
+    emit(
+        compare_record(answer(devices, **asked)),
+        compare_report,
+        style=style,
+        output=output,
+        no_color=no_color,
+    )
     hint(f"npuwatt estimate {devices[0]}", "shows where the time and energy go, op by op")
 
 
@@ -76,7 +82,13 @@ def estimate(
     from npuwatt.report.views import estimate_report
     from npuwatt.study.estimate import estimate as answer
 
-    emit(estimate_record(answer(device, **asked)), estimate_report, style=style, output=output, no_color=no_color)
+    emit(
+        estimate_record(answer(device, **asked)),
+        estimate_report,
+        style=style,
+        output=output,
+        no_color=no_color,
+    )
     hint(f"npuwatt presets show {device}", "traces each number of the device to its source")
 
 

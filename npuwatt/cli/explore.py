@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated, Optional, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
@@ -14,7 +14,7 @@ from npuwatt.cli.emit import check_format, check_output, opened
 from npuwatt.errors import NpuwattError
 
 VARY = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         "--vary", metavar="ADDRESS=SPEC", show_default="none",
         help="Values of one address: a,b,c or lo..hi:N or lo..hi:Nlog, with units. Several flags make a grid.",
@@ -22,8 +22,10 @@ VARY = Annotated[
 ]  # fmt: skip
 ZIP = Annotated[bool, typer.Option("--zip", help="Take the values of all addresses in step, not as a grid.")]
 BEST = Annotated[
-    Optional[str],
-    typer.Option("--best", metavar="METRIC", show_default="all points", help="Keep only the best points of a metric."),
+    str | None,
+    typer.Option(
+        "--best", metavar="METRIC", show_default="all points", help="Keep only the best points of a metric."
+    ),
 ]
 TOP = Annotated[int, typer.Option("--top", metavar="N", help="How many points --best keeps.")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Count points and rows, and compute nothing.")]
@@ -73,7 +75,9 @@ def sweep(
     found = answer(devices, vary=vary or (), pair=pair, best=best, top=top, **asked)
     rows = min(found.row_count, top) if best else found.row_count
     if style in ("table", "plain", "markdown") and rows > MOST_ROWS and not dry_run:
-        raise NpuwattError(f"--format {style}: {rows} rows; expected at most {MOST_ROWS}, or csv, jsonl or json")
+        raise NpuwattError(
+            f"--format {style}: {rows} rows; expected at most {MOST_ROWS}, or csv, jsonl or json"
+        )
     with opened(output) as stream:
         if dry_run:
             from npuwatt.report.sweeps import write_count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -16,10 +16,11 @@ ABOUT = """Networks of your own.
 """
 _CONFIG = Annotated[str, typer.Argument(metavar="CONFIG", help="Path of a Hugging Face config.json.")]
 _NAME = Annotated[
-    Optional[str], typer.Option("--name", metavar="NAME", help="The network's name.", show_default="as the file says")
+    str | None,
+    typer.Option("--name", metavar="NAME", help="The network's name.", show_default="as the file says"),
 ]
 _EXPECT = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--expect-params", metavar="COUNT", show_default="not compared",
         help="Parameters it should have, as 8.03e9 or 8.03B; exit 1 if it is more than 1 % off.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -25,17 +25,24 @@ def _complete(folder: str) -> Any:
         from npuwatt.preset import library
 
         entries = library.index()[folder]
-        return sorted({*entries, *(alias for entry in entries.values() for alias in entry.get("aliases", ()))})
+        return sorted(
+            {*entries, *(alias for entry in entries.values() for alias in entry.get("aliases", ()))}
+        )
 
     return names
 
 
 DEVICES = Annotated[
     list[str],
-    typer.Argument(metavar="DEVICE...", help="Devices: preset names or paths.", autocompletion=_complete("devices")),
+    typer.Argument(
+        metavar="DEVICE...", help="Devices: preset names or paths.", autocompletion=_complete("devices")
+    ),
 ]
 DEVICE = Annotated[
-    str, typer.Argument(metavar="DEVICE", help="A device: preset name or path.", autocompletion=_complete("devices"))
+    str,
+    typer.Argument(
+        metavar="DEVICE", help="A device: preset name or path.", autocompletion=_complete("devices")
+    ),
 ]
 NETWORK = Annotated[
     str,
@@ -62,13 +69,15 @@ def _width(name: str, what: str) -> Any:
     )  # fmt: skip
 
 
-INPUT_LEN = Annotated[Optional[int], _whole("--input-len", "512", "Prompt tokens of each sequence.")]
-OUTPUT_LEN = Annotated[Optional[int], _whole("--output-len", "256", "Generated tokens of each sequence.")]
+INPUT_LEN = Annotated[int | None, _whole("--input-len", "512", "Prompt tokens of each sequence.")]
+OUTPUT_LEN = Annotated[int | None, _whole("--output-len", "256", "Generated tokens of each sequence.")]
 BATCH = Annotated[int, _whole("--batch", "1", "Sequences served together.")]
-COUNT = Annotated[Optional[int], _whole("--devices", "the fewest that hold it", "Equal devices that share the work.")]
-WEIGHTS = Annotated[Optional[str], _width("--weights", "weights")]
-ACTIVATIONS = Annotated[Optional[str], _width("--activations", "activations")]
-KV_CACHE = Annotated[Optional[str], _width("--kv-cache", "the key-value cache")]
+COUNT = Annotated[
+    int | None, _whole("--devices", "the fewest that hold it", "Equal devices that share the work.")
+]
+WEIGHTS = Annotated[str | None, _width("--weights", "weights")]
+ACTIVATIONS = Annotated[str | None, _width("--activations", "activations")]
+KV_CACHE = Annotated[str | None, _width("--kv-cache", "the key-value cache")]
 CONSTANTS = Annotated[
     str,
     typer.Option(
@@ -77,21 +86,21 @@ CONSTANTS = Annotated[
     ),
 ]  # fmt: skip
 SET = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         "--set", metavar="ADDRESS=VALUE", rich_help_panel=_PRESETS, show_default="none",
         help="Change a number, with its unit: devices.gpu.power_cap=500W. Repeatable.",
     ),
 ]  # fmt: skip
 PRESETS = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         "--presets", metavar="FOLDER", rich_help_panel=_PRESETS, show_default="$NPUWATT_PRESETS",
         help="Your presets, found before the built-in ones. Repeatable.",
     ),
 ]  # fmt: skip
 FORMAT = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--format", "-f", envvar="NPUWATT_FORMAT", metavar="FORMAT", rich_help_panel=_OUTPUT,
         help="table, plain, json, jsonl, csv or markdown.", show_default="table; plain in a pipe",
@@ -99,13 +108,15 @@ FORMAT = Annotated[
 ]  # fmt: skip
 JSON = Annotated[bool, typer.Option("--json", rich_help_panel=_OUTPUT, help="Short for --format json.")]
 OUTPUT = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--output", "-o", metavar="FILE", rich_help_panel=_OUTPUT, show_default="-, standard output",
         help="Write to a file, whole or not at all.",
     ),
 ]  # fmt: skip
-NO_COLOR = Annotated[bool, typer.Option("--no-color", rich_help_panel=_OUTPUT, help="No colours (as NO_COLOR=1).")]
+NO_COLOR = Annotated[
+    bool, typer.Option("--no-color", rich_help_panel=_OUTPUT, help="No colours (as NO_COLOR=1).")
+]
 DEBUG = Annotated[bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show where a bug happened.")]
 
 _ASKED = ("network", "input_len", "output_len", "batch", "weights", "activations", "kv_cache", "constants")
@@ -114,7 +125,11 @@ _ASKED = ("network", "input_len", "output_len", "batch", "weights", "activations
 def asked(given: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a question, out of a command's own parameters."""
     found = {name: given[name] for name in _ASKED}
-    return found | {"devices": given["count"], "changes": given["changes"] or (), "presets": folders(given["presets"])}
+    return found | {
+        "devices": given["count"],
+        "changes": given["changes"] or (),
+        "presets": folders(given["presets"]),
+    }
 
 
 def folders(given: list[str] | None) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -16,12 +16,16 @@ ABOUT = """Devices, networks and constants: what there is, and where each number
   npuwatt presets show h100-sxm
   npuwatt presets check
 """
-_NAME = Annotated[str, typer.Argument(metavar="NAME", help="A preset name or path.", autocompletion=o.complete_any)]
+_NAME = Annotated[
+    str, typer.Argument(metavar="NAME", help="A preset name or path.", autocompletion=o.complete_any)
+]
 _PATHS = Annotated[
-    Optional[list[str]], typer.Argument(metavar="[NAME...]", help="Preset names or paths.", show_default="all of them")
+    list[str] | None,
+    typer.Argument(metavar="[NAME...]", help="Preset names or paths.", show_default="all of them"),
 ]
 _FOLDER = Annotated[
-    Optional[str], typer.Argument(metavar="[FOLDER]", help="devices, networks or constants.", show_default="all of them")
+    str | None,
+    typer.Argument(metavar="[FOLDER]", help="devices, networks or constants.", show_default="all of them"),
 ]
 
 

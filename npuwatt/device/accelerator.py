@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from npuwatt import require
 from npuwatt.arrays import Array, Real, side_by_side
 from npuwatt.device.costs import OpCosts
 from npuwatt.errors import NpuwattError
+from npuwatt.record import Record
 from npuwatt.workload.ops import OpTable
 from npuwatt.workload.request import WIDTHS, next_wider
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryLevel:
+class MemoryLevel(Record):
     """One level of a memory hierarchy. The first level of a device is its main memory.
 
     Energy per byte is what this level adds to a byte on its way to the arithmetic.
@@ -27,7 +27,9 @@ class MemoryLevel:
     bandwidth_bytes_per_s: Real = 0.0  # 0: never the limit
     utilization_fraction: Real = 1.0  # achieved share of the bandwidth in long streams
     capacity_bytes: Real = 0.0
-    tile_count: Real = 0.0  # outputs on a side of the block that one pass over this level serves; 0: streamed once
+    tile_count: Real = (
+        0.0  # outputs on a side of the block that one pass over this level serves; 0: streamed once
+    )
 
     def __post_init__(self) -> None:
         require.not_negative(
@@ -39,8 +41,7 @@ class MemoryLevel:
         require.fraction(utilization=self.utilization_fraction)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Link:
+class Link(Record):
     """What joins one device to its neighbours: rate of one direction, at the device."""
 
     bandwidth_bytes_per_s: Real
@@ -54,8 +55,7 @@ class Link:
         require.fraction(utilization=self.utilization_fraction)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accelerator:
+class Accelerator(Record):
     """A board at its power input.
 
     Where board energies were measured, level and MAC energies hold everything and the overheads are nothing
@@ -73,7 +73,7 @@ class Accelerator:
     regulator_efficiency_fraction: Real = 1.0
     link: Link | None = None
 
-    kind = "accelerator"
+    kind: ClassVar[Literal["accelerator"]] = "accelerator"
 
     def __post_init__(self) -> None:
         for dtype in (*self.peak_macs_per_s, *self.mac_energy_j_per_mac):
@@ -175,4 +175,6 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
     level_j = {name: moved[name] * level.read_energy_j_per_byte for name, level in chip.levels.items()}
     arithmetic_j = ops.macs * _by_op(chip.mac_energy_j_per_mac, ops.dtypes, chip.peak_macs_per_s)
     energy_j = board_energy_j(chip, arithmetic_j, level_j, links=links_j)
-    return OpCosts(time_s=time_s, limits_s=limits_s, energy_j=energy_j, level_bytes=moved, level_energy_j=level_j)
+    return OpCosts(
+        time_s=time_s, limits_s=limits_s, energy_j=energy_j, level_bytes=moved, level_energy_j=level_j
+    )

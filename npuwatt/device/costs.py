@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from collections.abc import Iterable
 
 import numpy as np
 
 from npuwatt.arrays import Array, Real, total
+from npuwatt.record import Record
 
 COMPONENTS = ("arithmetic", "conversion", "on_chip", "dram", "links", "overhead", "static")
 """Where energy can go: multipliers; DAC and ADC; caches, buffers and wires; main memory; links between devices;
@@ -17,7 +16,7 @@ LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power")
 """What can set the time."""
 
 
-class OpCosts(NamedTuple):
+class OpCosts(Record):
     """Dynamic costs of ops over all devices together, before the power cap; arrays are (..., L)."""
 
     time_s: Array
@@ -36,7 +35,7 @@ class OpCosts(NamedTuple):
         return owner
 
 
-class PhaseCosts(NamedTuple):
+class PhaseCosts(Record):
     """One phase (a prefill, or a decode step) of all devices under the power cap; arrays are (P, 1)."""
 
     time_s: Array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from npuwatt import require
 from npuwatt.arrays import Real
 from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j
 from npuwatt.device.costs import OpCosts
+from npuwatt.record import Record
 from npuwatt.workload.ops import STORED, OpTable
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arrays:
+class Arrays(Record):
     """The crossbar arrays of one chip and what one use of each part costs."""
 
     parts_count: Real  # chips on the board
@@ -49,14 +49,13 @@ class Arrays:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Crossbar:
+class Crossbar(Record):
     """A board of crossbar chips. `host` keeps what may not live in the cells: cache, attention, embeddings."""
 
     host: Accelerator
     arrays: Arrays
 
-    kind = "crossbar"
+    kind: ClassVar[Literal["crossbar"]] = "crossbar"
 
 
 def weights_held_count(arrays: Arrays) -> Real:
@@ -98,13 +97,14 @@ def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCost
     cells = uses * steps * slices * ops.k * ops.n
 
     converting_s = arrays.columns_per_adc_count * arrays.adc_time_s
-    serial = np.where(here, ops.tokens * ops.count, 0.0) * steps
+    serial = np.where(here, ops.tokens * ops.layers, 0.0) * steps
     time_s = serial * np.maximum(arrays.settle_time_s, converting_s)
     near_j = board_energy_j(
         host,
         cells * arrays.cell_energy_j,
         {"buffers": ops.activation_bytes * arrays.buffer_energy_j_per_byte},
-        conversion=conversions * (arrays.adc_energy_j + arrays.shift_add_energy_j) + drives * arrays.dac_energy_j,
+        conversion=conversions * (arrays.adc_energy_j + arrays.shift_add_energy_j)
+        + drives * arrays.dac_energy_j,
     )
     limits_s = {name: np.where(here, 0.0, value) for name, value in alone.limits_s.items()}
     limits_s["conversion"] = time_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from npuwatt import require
 from npuwatt.arrays import Real, side_by_side
 from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, dtype_for
 from npuwatt.device.costs import OpCosts
+from npuwatt.record import Record
 from npuwatt.workload.ops import STORED, Kind, OpTable
 from npuwatt.workload.request import SAME_BITS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Banks:
+class Banks(Record):
     """The compute units beside the banks; rates and powers are those of one part (a stack, a chip, a DIMM)."""
 
     parts_count: Real  # stacks, chips or DIMMs on the board
@@ -37,14 +37,13 @@ class Banks:
             require.positive(peak=peak)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NearBankPim:
+class NearBankPim(Record):
     """A board whose memory computes. `host` is its processor; its first level is the same memory from outside."""
 
     host: Accelerator
     banks: Banks
 
-    kind = "near-bank-pim"
+    kind: ClassVar[Literal["near-bank-pim"]] = "near-bank-pim"
 
 
 def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCosts:
@@ -57,7 +56,9 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     """
     host, banks = board.host, board.banks
     alone = accelerator_costs(host, ops, devices)
-    able = np.array([[_can_run(banks, kind, dtype) for kind, dtype in zip(ops.kinds, ops.dtypes, strict=True)]])
+    able = np.array(
+        [[_can_run(banks, kind, dtype) for kind, dtype in zip(ops.kinds, ops.dtypes, strict=True)]]
+    )
     peak = side_by_side(
         banks.peak_macs_per_s[dtype_for(banks.peak_macs_per_s, dtype)] if can else 1.0
         for can, dtype in zip(able[0], ops.dtypes, strict=True)
@@ -67,8 +68,10 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     outside_bytes = ops.activation_bytes + ops.kv_written_bytes + ops.score_bytes
     memory_s = inside_bytes / (parts * banks.bandwidth_bytes_per_s * banks.utilization_fraction)
     compute_s = ops.macs / (parts * peak)
-    outside_s = outside_bytes / (devices * host.memory.bandwidth_bytes_per_s * host.memory.utilization_fraction)
-    rest_s = outside_s + ops.count * banks.switch_time_s
+    outside_s = outside_bytes / (
+        devices * host.memory.bandwidth_bytes_per_s * host.memory.utilization_fraction
+    )
+    rest_s = outside_s + ops.layers * banks.switch_time_s
     banks_s = np.maximum(memory_s, compute_s) + rest_s
     here = able & (banks_s < alone.time_s)
 
@@ -80,12 +83,12 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     near_j["overhead"] = near_j["overhead"] + inside_j * (control / host.regulator_efficiency_fraction - 1)
     moved = {name: np.where(here, outside_bytes, alone.level_bytes[name]) for name in host.levels}
     level_energy_j = {name: np.where(here, level_j[name], alone.level_energy_j[name]) for name in host.levels}
+    limits_s = {name: np.where(here, 0.0, alone_s) for name, alone_s in alone.limits_s.items()}
+    limits_s["compute"] = np.where(here, compute_s, alone.limits_s["compute"])
+    limits_s["memory"] = np.where(here, memory_s + rest_s, alone.limits_s["memory"])
     return OpCosts(
         time_s=np.where(here, banks_s, alone.time_s),
-        limits_s={
-            name: np.where(here, near, alone.limits_s.get(name, 0.0))
-            for name, near in {"compute": compute_s, "memory": memory_s + rest_s, "link": 0.0, "on_chip": 0.0}.items()
-        },
+        limits_s=limits_s,
         energy_j={name: np.where(here, near_j[name], alone.energy_j[name]) for name in near_j},
         level_bytes=moved | {"banks": np.where(here, inside_bytes, 0.0)},
         level_energy_j=level_energy_j | {"banks": np.where(here, inside_j, 0.0)},

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,13 @@ import numpy.typing as npt
 from npuwatt import units
 from npuwatt.arrays import Array
 from npuwatt.errors import NpuwattError, RequestError, shown
+from npuwatt.record import Record
 
 MOST_POINTS = 10**12
 _RANGE = re.compile(r"(.+)\.\.(.+):(\d{1,12})(log)?", re.ASCII | re.DOTALL)
 
 
-class Axis(NamedTuple):
+class Axis(Record):
     """The values of one address: listed, or N of them between two ends."""
 
     address: str
@@ -51,8 +51,7 @@ class Axis(NamedTuple):
         return min(self.low, self.high), max(self.low, self.high)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Points:
+class Points(Record):
     """Axes laid out as a grid (the last one varies fastest), or paired in step."""
 
     axes: tuple[Axis, ...]

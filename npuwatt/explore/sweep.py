@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.explore.points import Axis, Points, axis
 from npuwatt.preset.paths import is_number_field, value_at, with_value
+from npuwatt.record import Record, replace
 from npuwatt.study.inference import METRICS, Inference, inference
 from npuwatt.study.question import Question, question
 from npuwatt.study.scenario import Chosen, split_address
@@ -27,7 +27,7 @@ Rows = dict[str, list[Any]]
 """Columns of equal length; None where a point has no value."""
 
 
-class Sweep(NamedTuple):
+class Sweep(Record):
     """A question and its design points; rows are computed as they are read."""
 
     question: Question
@@ -61,7 +61,9 @@ class Sweep(NamedTuple):
     def _rows(self, device: Chosen[Device], index: npt.NDArray[np.int64]) -> Rows:
         columns = self.points.columns(index)
         result = self._result(device, columns)
-        rows: Rows = {one.address: _listed(values) for one, values in zip(self.points.axes, columns, strict=True)}
+        rows: Rows = {
+            one.address: _listed(values) for one, values in zip(self.points.axes, columns, strict=True)
+        }
         rows["device"] = [device.typed] * len(index)
         for name, values in result.metrics().items():
             rows[name] = _listed(_full(values, len(index)))
@@ -93,7 +95,11 @@ class Sweep(NamedTuple):
                 result = self._result(device, columns, limits=False)
                 found = _full(result.metrics()[metric], len(index)) * sign
                 worst = score[-1] if len(score) == self.top else np.inf
-                near = np.flatnonzero(found < worst) if np.isfinite(worst) else np.flatnonzero(np.isfinite(found))
+                near = (
+                    np.flatnonzero(found < worst)
+                    if np.isfinite(worst)
+                    else np.flatnonzero(np.isfinite(found))
+                )
                 if len(near) > self.top:
                     near = near[np.argsort(found[near], kind="stable")[: self.top]]
                 if len(near):
@@ -178,12 +184,16 @@ def _axis(asked: Question, text: str) -> Axis:
         return found
     owner, path = split_address(address, [device.typed for device in asked.devices])
     if owner == "network":
-        raise RequestError(f"--vary: {shown(address)} is a shape, not a number to vary; expected one run for each network")
+        raise RequestError(
+            f"--vary: {shown(address)} is a shape, not a number to vary; expected one run for each network"
+        )
     device = next(device for device in asked.devices if device.typed == owner)
     keys = path.split(".")
     value, suffix = value_at(device.record, keys, address)
     if not is_number_field(device.record, keys) or not isinstance(value, (int, float)):
-        raise RequestError(f"--vary: {shown(address)} is a choice or a group, not a number; expected one run for each choice")
+        raise RequestError(
+            f"--vary: {shown(address)} is a choice or a group, not a number; expected one run for each choice"
+        )
     return axis(address, owner, keys, spec, suffix=suffix, is_whole=False)
 
 

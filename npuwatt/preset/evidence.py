@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args, Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias, get_args
+
+from npuwatt.record import Record
 
 Quality: TypeAlias = Literal["measured", "calibrated", "datasheet", "derived", "simulated", "assumed"]
 QUALITIES: tuple[str, ...] = get_args(Quality)
@@ -18,7 +20,7 @@ SPREAD: dict[str, float] = {
 }
 
 
-class Evidence(NamedTuple):
+class Evidence(Record):
     """Range, source and quality of the number at one address, in SI."""
 
     value: float

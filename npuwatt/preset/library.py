@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from npuwatt.errors import PresetError, did_you_mean, shown
 from npuwatt.preset.load import Document, read_yaml
+from npuwatt.record import Record
 
 FOLDERS = ("devices", "networks", "constants")
 EVIDENCE_CLASSES = ("calibrated", "datasheet", "projected")
@@ -27,7 +28,7 @@ _VARIANTS = (
 _LONGEST_NAME = 200
 
 
-class Preset(NamedTuple):
+class Preset(Record):
     """One preset before it is read as a record: its plain data and what its header says."""
 
     name: str
@@ -97,7 +98,11 @@ def content_hash(content: bytes) -> str:
 def _read_path(path: Path, folder: str) -> Preset:
     document = read_yaml(path)
     return Preset(
-        name=path.stem, folder=folder, document=document, origin=str(path), sha256=content_hash(path.read_bytes())
+        name=path.stem,
+        folder=folder,
+        document=document,
+        origin=str(path),
+        sha256=content_hash(path.read_bytes()),
     )
 
 
@@ -114,7 +119,11 @@ def _built_in(folder: str, name: str) -> Preset:
 
 def is_path(text: str) -> bool:
     """Whether a name on the command line means a file: it says so by its ending or by starting with a folder."""
-    return text.endswith((".yaml", ".yml", ".json")) or text.startswith(("./", "../", "/", "~/")) or text in (".", "..")
+    return (
+        text.endswith((".yaml", ".yml", ".json"))
+        or text.startswith(("./", "../", "/", "~/"))
+        or text in (".", "..")
+    )
 
 
 def _user_file(folder: str, name: str, folders: Iterable[str]) -> Path | None:

@@ -7,15 +7,14 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import fields
-from functools import cache
-from typing import Any, Generic, get_args, get_origin, get_type_hints, Literal, NamedTuple, TypeVar, Union
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from npuwatt import units
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean, shown
 from npuwatt.preset.evidence import QUALITIES, SPREAD, Evidence
+from npuwatt.record import Record, is_required, names_of
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Record)
 MOST_BYTES = 1_000_000
 MOST_DEPTH = 16
 MOST_FAULTS = 20
@@ -27,7 +26,7 @@ HEADER_KEYS = (
 )  # fmt: skip
 
 
-class Document(NamedTuple):
+class Document(Record):
     """A preset file as plain data, with the line of each address."""
 
     tree: dict[str, Any]
@@ -47,7 +46,7 @@ class Document(NamedTuple):
         return f"{self.label}{line}: {address}" if address else f"{self.label}{line}"
 
 
-class Loaded(NamedTuple, Generic[T]):
+class Loaded(Record, Generic[T]):
     """A record and what is known of each of its numbers, by address."""
 
     record: T
@@ -187,6 +186,7 @@ class Reader:
         self.defaults = {key: defaults.get(key) for key in ("source", "quality", "where")}
         self.evidence: dict[str, Evidence] = {}
         self.faults: list[tuple[str, str]] = []
+        self.described: dict[type[Record], tuple[dict[str, Any], dict[str, str]]] = {}
 
     def fault(self, address: str, message: str) -> None:
         self.faults.append((address, message))
@@ -196,18 +196,20 @@ class Reader:
         if not isinstance(tree, dict):
             self.fault(address, f"{shown(tree)} given; expected a mapping of keys to values")
             return None
-        hints, known = _described(kind)
+        if kind not in self.described:
+            self.described[kind] = _described(kind)
+        hints, known = self.described[kind]
         before = len(self.faults)
         for key in tree:
             if key not in known and key not in skip:
                 here = f"{address}.{key}" if address else key
                 self.fault(here, f"unknown key{did_you_mean(key, known) or '; expected ' + _listed(known)}")
         values: dict[str, Any] = {}
-        for key, item in known.items():
+        for key, name in known.items():
             here = f"{address}.{key}" if address else key
             if key in tree:
-                values[item.name] = self.value(tree[key], hints[item.name], item.name, here)
-            elif item.default is item.default_factory:  # both MISSING: the key is required
+                values[name] = self.value(tree[key], hints[name], name, here)
+            elif is_required(kind, name):
                 self.fault(address, f"has no '{key}', and {kind.__name__} needs one")
         if len(self.faults) > before:
             return None
@@ -235,15 +237,21 @@ class Reader:
             if not isinstance(tree, list) or len(tree) > 10_000:
                 self.fault(address, f"{shown(tree)} given; expected a list")
                 return None
-            return tuple(self.value(item, arguments[0], name, f"{address}.{i}") for i, item in enumerate(tree))
+            return tuple(
+                self.value(item, arguments[0], name, f"{address}.{i}") for i, item in enumerate(tree)
+            )
         if origin is not None:  # Mapping[str, X]
             if not isinstance(tree, dict) or not tree:
                 self.fault(address, f"{shown(tree)} given; expected a mapping with at least one entry")
                 return None
-            return {key: self.value(item, arguments[1], name, f"{address}.{key}") for key, item in tree.items()}
+            return {
+                key: self.value(item, arguments[1], name, f"{address}.{key}") for key, item in tree.items()
+            }
         if hint is bool or hint is str:
             if not isinstance(tree, hint):
-                self.fault(address, f"{shown(tree)} given; expected {'true or false' if hint is bool else 'text'}")
+                self.fault(
+                    address, f"{shown(tree)} given; expected {'true or false' if hint is bool else 'text'}"
+                )
             return tree
         if hint is int or hint is float:
             return self.number(tree, hint, units.suffix_of(name), address)
@@ -254,7 +262,10 @@ class Reader:
         leaf = tree if isinstance(tree, dict) else {"value": tree}
         for key in leaf:
             if key not in _LEAF_KEYS:
-                self.fault(f"{address}.{key}", f"unknown key{did_you_mean(key, _LEAF_KEYS) or '; expected ' + _listed(_LEAF_KEYS)}")
+                self.fault(
+                    f"{address}.{key}",
+                    f"unknown key{did_you_mean(key, _LEAF_KEYS) or '; expected ' + _listed(_LEAF_KEYS)}",
+                )
         if "value" not in leaf:
             self.fault(address, "has no 'value', and a number needs one")
             return None
@@ -270,7 +281,9 @@ class Reader:
         self.note(leaf, found, suffix, address, exact=hint is int)
         return found["value"]
 
-    def note(self, leaf: dict[str, Any], found: dict[str, float], suffix: str, address: str, *, exact: bool) -> None:
+    def note(
+        self, leaf: dict[str, Any], found: dict[str, float], suffix: str, address: str, *, exact: bool
+    ) -> None:
         """File range, source and quality of one number; a number that has none is a fault."""
         own = "source" in leaf
         source = leaf.get("source", self.defaults["source"])
@@ -281,7 +294,10 @@ class Reader:
             return
         if not isinstance(source, str) or (source != "assumed" and source not in self.sources):
             close = did_you_mean(str(source), (*self.sources, "assumed"))
-            self.fault(address, f"unknown source {shown(source)}{close or '; expected a key of sources.yaml, or assumed'}")
+            self.fault(
+                address,
+                f"unknown source {shown(source)}{close or '; expected a key of sources.yaml, or assumed'}",
+            )
             return
         quality = quality or ("assumed" if source == "assumed" else self.sources[source])
         if quality not in QUALITIES:
@@ -296,18 +312,17 @@ class Reader:
             high = max(min(high, 1.0), value)
         low, high = found.get("low", low), found.get("high", high)
         if not low <= value <= high:
-            self.fault(address, f"value outside its range; expected low <= value <= high")
+            self.fault(address, "value outside its range; expected low <= value <= high")
         self.evidence[address] = Evidence(
             value=value, low=low, high=high, source=source, quality=quality, where=str(where), suffix=suffix,
             stated_range="low" in found or "high" in found,
         )  # fmt: skip
 
 
-@cache
-def _described(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
+def _described(kind: type[Record]) -> tuple[dict[str, Any], dict[str, str]]:
     """Type hints of a record's fields, with columns left out, and the fields by preset key."""
     hints = get_type_hints(kind, localns={"Real": float, "Array": float})
-    return hints, {units.key_of(item.name): item for item in fields(kind)}
+    return hints, {units.key_of(name): name for name in names_of(kind)}
 
 
 def _listed(known: Any) -> str:

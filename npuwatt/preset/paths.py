@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from npuwatt import units
 from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.preset.load import Document, scalar
+from npuwatt.record import Record, names_of, replace
 
 
 def changed(document: Document, changes: Sequence[str], prefix: str) -> Document:
@@ -22,12 +21,14 @@ def changed(document: Document, changes: Sequence[str], prefix: str) -> Document
         address, _, text = change.partition("=")
         tree = _with_leaf(tree, address.split("."), scalar(text.strip(), plain=True), f"{prefix}.{address}")
         edits[address] = f"--set {prefix}.{address}"
-    return document._replace(tree=tree, edits=edits)
+    return replace(document, tree=tree, edits=edits)
 
 
 def _with_leaf(tree: Any, path: list[str], value: Any, address: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
-        raise NpuwattError(f"--set {shown(address)}: {path[0]} is inside a single value; expected an address above it")
+        raise NpuwattError(
+            f"--set {shown(address)}: {path[0]} is inside a single value; expected an address above it"
+        )
     key, rest = path[0], path[1:]
     if rest:
         inner = tree.get(key, {})
@@ -54,9 +55,11 @@ def value_at(record: Any, path: Sequence[str], address: str) -> tuple[Any, str]:
 def _step(value: Any, key: str, suffix: str, address: str) -> tuple[Any, str]:
     if isinstance(value, Mapping):
         if key not in value:
-            raise NpuwattError(f"unknown address {shown(address)}{did_you_mean(key, value) or _members(value)}")
+            raise NpuwattError(
+                f"unknown address {shown(address)}{did_you_mean(key, value) or _members(value)}"
+            )
         return value[key], suffix
-    names = {units.key_of(item.name): item.name for item in fields(value)} if is_dataclass(value) else {}
+    names = {units.key_of(name): name for name in names_of(value)} if isinstance(value, Record) else {}
     if key not in names:
         near = did_you_mean(key, names) or _members(names)
         raise NpuwattError(f"unknown address {shown(address)}{near}")
@@ -70,7 +73,7 @@ def with_value(record: Any, path: Sequence[str], value: Any) -> Any:
     key, rest = path[0], path[1:]
     if isinstance(record, Mapping):
         return {**record, key: with_value(record[key], rest, value)}
-    name = next(item.name for item in fields(record) if units.key_of(item.name) == key)
+    name = next(name for name in names_of(record) if units.key_of(name) == key)
     return replace(record, **{name: with_value(getattr(record, name), rest, value)})
 
 
@@ -83,5 +86,5 @@ def is_number_field(record: Any, path: Sequence[str]) -> bool:
         parent, _ = _step(parent, key, "", ".".join(path))
     if isinstance(parent, Mapping):
         return True
-    kinds = {units.key_of(item.name): str(item.type) for item in dataclasses.fields(parent)}
+    kinds = {units.key_of(name): kind for name, kind in type(parent).__annotations__.items()}
     return kinds.get(path[-1]) == "Real"

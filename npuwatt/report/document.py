@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from npuwatt.record import Record
 
 
-
-class Table(NamedTuple):
+class Table(Record):
     """Rows of texts under column names; the first column names the row."""
 
     columns: tuple[str, ...]
@@ -15,7 +14,7 @@ class Table(NamedTuple):
     left: tuple[str, ...] = ()  # columns of words, set flush left; numbers are flush right
 
 
-class Report(NamedTuple):
+class Report(Record):
     """One result for people. `wide` holds the same rows in one table, for pipes and Markdown."""
 
     heading: str

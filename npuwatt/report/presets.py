@@ -43,7 +43,10 @@ def list_report(record: Record) -> Report:
             Table(
                 title=folder,
                 columns=("name", *kinds, "short for"),
-                rows=tuple((row["name"], *(row[kind] for kind in kinds), _short_names(row["aliases"])) for row in rows),
+                rows=tuple(
+                    (row["name"], *(row[kind] for kind in kinds), _short_names(row["aliases"]))
+                    for row in rows
+                ),
                 left=(*kinds, "short for"),
             )
         )
@@ -108,10 +111,14 @@ def show_report(record: Record) -> Report:
         spread = "exact" if low == high else f"{low} .. {high}"
         rows.append((number["address"], value, spread, number["quality"], number["source"]))
     table = Table(
-        columns=("address", "value", "range", "quality", "source"), rows=tuple(rows), left=("range", "quality", "source")
+        columns=("address", "value", "range", "quality", "source"),
+        rows=tuple(rows),
+        left=("range", "quality", "source"),
     )
     reasons = [f"{number['address']}: {number['where']}" for number in record["numbers"] if number["where"]]
-    reasons = list(dict.fromkeys(reasons)) if len(set(n["where"] for n in record["numbers"])) > 1 else reasons[:1]
+    reasons = (
+        list(dict.fromkeys(reasons)) if len({n["where"] for n in record["numbers"]}) > 1 else reasons[:1]
+    )
     cited = [f"[{source['key']}] {source['citation']}" for source in record["sources"]]
     labels = [record["class"], record["evidence"], record["kind"]]
     return Report(
@@ -157,7 +164,9 @@ def check_report(record: Record) -> Report:
         rows.append((folder, str(len(own)), str(sum(preset["numbers"] for preset in own)), *map(str, counts)))
     table = Table(columns=("folder", "presets", "numbers", *totals), rows=tuple(rows))
     faults = [fault for preset in presets for fault in preset["faults"]]
-    verdict = "all sound: each number has a unit, a source and a quality" if not faults else f"{len(faults)} faults"
+    verdict = (
+        "all sound: each number has a unit, a source and a quality" if not faults else f"{len(faults)} faults"
+    )
     return Report(
         heading=f"{len(presets)} presets, {sum(preset['numbers'] for preset in presets)} numbers",
         tables=(table,),
@@ -168,7 +177,11 @@ def check_report(record: Record) -> Report:
 
 def path_record(paths: Sequence[str]) -> Record:
     """Where presets are looked for, in order: schema npuwatt.presets-path/1."""
-    return {"schema": "npuwatt.presets-path/1", "npuwatt": __version__, "paths": [{"path": path} for path in paths]}
+    return {
+        "schema": "npuwatt.presets-path/1",
+        "npuwatt": __version__,
+        "paths": [{"path": path} for path in paths],
+    }
 
 
 def path_report(record: Record) -> Report:

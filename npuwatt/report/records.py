@@ -10,11 +10,11 @@ import numpy as np
 from npuwatt import __version__
 from npuwatt.arrays import Array
 from npuwatt.device.costs import LIMITS
+from npuwatt.device.evaluate import Device
 from npuwatt.study.compare import Answer, Comparison
 from npuwatt.study.inference import METRICS, Inference
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
-from npuwatt.device.evaluate import Device
 
 if TYPE_CHECKING:
     from npuwatt.study.estimate import Estimate, PhaseTable
@@ -123,9 +123,12 @@ def request_record(asked: Question) -> Record:
 def preset_records(asked: Question) -> list[Record]:
     """The presets behind a result and the hash of each one's content."""
     found: dict[str, Record] = {}
-    for part in (*asked.devices, asked.network):
-        preset = part.preset
-        found[f"{preset.folder}/{preset.name}"] = {"name": preset.name, "folder": preset.folder, "sha256": preset.sha256}
+    for preset in (*(device.preset for device in asked.devices), asked.network.preset):
+        found[f"{preset.folder}/{preset.name}"] = {
+            "name": preset.name,
+            "folder": preset.folder,
+            "sha256": preset.sha256,
+        }
     return list(found.values())
 
 
@@ -168,19 +171,25 @@ def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
         "context_tokens": whole(phase.context_tokens),
         "time_s": number(phase.costs.time_s) if fits else None,
         "energy_j": number(sum(phase.costs.energy_j.values())) if fits else None,
-        "energy_by_component_j": {name: number(joules) for name, joules in phase.costs.energy_j.items()} if fits else None,
+        "energy_by_component_j": {name: number(joules) for name, joules in phase.costs.energy_j.items()}
+        if fits
+        else None,
         "power_stretch_ratio": number(phase.costs.stretch_ratio) if fits else None,
         "intensity_macs_per_byte": number(ops.macs.sum() / ops.memory_bytes.sum()),
         "ridge_macs_per_byte": number(phase.ridge_macs_per_byte),
         "levels": [
-            {"name": name, "bytes": number(moved.sum()), "energy_j": number(phase.level_energy_j[name].sum()) if fits else None}
+            {
+                "name": name,
+                "bytes": number(moved.sum()),
+                "energy_j": number(phase.level_energy_j[name].sum()) if fits else None,
+            }
             for name, moved in phase.level_bytes.items()
         ],
         "ops": [
             {
                 "name": name,
                 "kind": ops.kinds[i],
-                "count": whole(column(ops.count, i)),
+                "count": whole(column(ops.layers, i)),
                 "macs": column(ops.macs, i),
                 "weight_bytes": column(ops.weight_bytes, i),
                 "activation_bytes": column(ops.activation_bytes, i),

@@ -33,7 +33,10 @@ def _list(items: Schema) -> Schema:
 
 
 def _of_numbers(nullable: bool = False) -> Schema:
-    return {"type": ["object", "null"] if nullable else "object", "additionalProperties": {"type": "number", "minimum": 0}}
+    return {
+        "type": ["object", "null"] if nullable else "object",
+        "additionalProperties": {"type": "number", "minimum": 0},
+    }
 
 
 _REQUEST = _object(
@@ -56,17 +59,21 @@ _DEVICE = {
     "evidence": {"enum": ["calibrated", "datasheet", "projected"]},
 }
 _ANSWER = (
-    {name: _MAYBE for name in _METRICS}
+    dict.fromkeys(_METRICS, _MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT}
 )
 _ROW = {name: schema for name, schema in _ANSWER.items() if name != "energy_by_component_j"}
 _SOURCES = _list(_object({"key": _TEXT, "citation": _TEXT}))
-_USED = _list(_object({"name": _TEXT, "folder": _TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}))
+_USED = _list(
+    _object({"name": _TEXT, "folder": _TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
+)
 _OP = _object(
     {
         "name": _TEXT,
-        "kind": {"enum": ["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]},
+        "kind": {
+            "enum": ["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]
+        },
         "count": _COUNT,
         "macs": _NUMBER,
         "weight_bytes": _NUMBER,
@@ -99,14 +106,24 @@ _ARTICLE = _object(
         "dram_energy_j_per_byte": _NUMBER,
         "dram_byte_to_mac_ratio": _NUMBER,
         "movement_share": _list(
-            _object({"device": _TEXT, "phase": _TEXT, "article_fraction": _NUMBER, "sourced_fraction": _NUMBER})
+            _object(
+                {"device": _TEXT, "phase": _TEXT, "article_fraction": _NUMBER, "sourced_fraction": _NUMBER}
+            )
         ),
         "above_90_percent_up_to_batch": _COUNT,
     }
 )
 _RANGE = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
 _QUALITY: Schema = {"enum": ["measured", "calibrated", "datasheet", "derived", "simulated", "assumed"]}
-_LABELS = {"name": _TEXT, "folder": _TEXT, "kind": _TEXT, "class": _TEXT, "evidence": _TEXT, "title": _TEXT, "about": _TEXT}
+_LABELS = {
+    "name": _TEXT,
+    "folder": _TEXT,
+    "kind": _TEXT,
+    "class": _TEXT,
+    "evidence": _TEXT,
+    "title": _TEXT,
+    "about": _TEXT,
+}
 _NUMBERS = _list(
     _object(
         {"address": _TEXT, **_RANGE, "unit": _TEXT, "quality": _QUALITY, "source": _TEXT, "where": _TEXT,

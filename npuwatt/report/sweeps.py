@@ -35,11 +35,9 @@ def write_rows(
     """Compute and write all rows in one format."""
     if style == "csv":
         stream.write(",".join(map(_quoted, sweep.columns)) + "\n")
-        for rows in sweep.chunks(progress):
-            stream.write(_csv(rows))
+        stream.writelines(_csv(rows) for rows in sweep.chunks(progress))
     elif style == "jsonl":
-        for rows in sweep.chunks(progress):
-            stream.write("".join(f"{line}\n" for line in _json(rows)))
+        stream.writelines("".join(f"{line}\n" for line in _json(rows)) for rows in sweep.chunks(progress))
     elif style == "json":
         head = json.dumps(head_record(sweep), allow_nan=False)
         stream.write(f'{head[:-1]}, "results": [')
@@ -54,7 +52,12 @@ def write_rows(
 
 def write_count(sweep: Sweep, rows: int, stream: TextIO, style: str) -> None:
     """How many points and rows a run would give."""
-    record = {"schema": "npuwatt.sweep-count/1", "npuwatt": __version__, "points": sweep.points.count, "rows": rows}
+    record = {
+        "schema": "npuwatt.sweep-count/1",
+        "npuwatt": __version__,
+        "points": sweep.points.count,
+        "rows": rows,
+    }
     if style in ("json", "jsonl"):
         stream.write(json.dumps(record) + "\n")
     elif style == "csv":
@@ -68,16 +71,24 @@ def _quoted(text: str) -> str:
 
 
 def _csv(rows: Rows) -> str:
-    columns = [[cell(value) if name != "device" else _quoted(value) for value in values] for name, values in rows.items()]
+    columns = [
+        [cell(value) if name != "device" else _quoted(value) for value in values]
+        for name, values in rows.items()
+    ]
     return "".join(",".join(line) + "\n" for line in zip(*columns, strict=True))
 
 
 def _json(rows: Rows) -> list[str]:
     names = list(rows)
-    return [json.dumps(dict(zip(names, line, strict=True)), allow_nan=False) for line in zip(*rows.values(), strict=True)]
+    return [
+        json.dumps(dict(zip(names, line, strict=True)), allow_nan=False)
+        for line in zip(*rows.values(), strict=True)
+    ]
 
 
-def _for_people(sweep: Sweep, style: str, progress: Callable[[int], None], stream: TextIO, no_color: bool) -> str:
+def _for_people(
+    sweep: Sweep, style: str, progress: Callable[[int], None], stream: TextIO, no_color: bool
+) -> str:
     lines: list[tuple[str, ...]] = []
     names = sweep.columns
     for rows in sweep.chunks(progress):
@@ -104,5 +115,7 @@ def _shown(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix) and not name.endswith("_per_s")), "")
+    unit = next(
+        (unit for suffix, unit in _UNITS.items() if name.endswith(suffix) and not name.endswith("_per_s")), ""
+    )
     return quantity(float(value), unit) if isinstance(value, float) else str(value)

@@ -17,7 +17,10 @@ def _aligned(table: Table) -> list[str]:
     widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]
     left = {0, *(i for i, name in enumerate(table.columns) if name in table.left)}
     lines = [
-        "  ".join(cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in grid
     ]
     return [table.title, *lines] if table.title else lines
@@ -39,4 +42,11 @@ def markdown(report: Report) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ").replace("*", "\\*").replace("_", "\\_")
+    return (
+        text.replace("\\", "\\\\")
+        .replace("|", "\\|")
+        .replace("<", "&lt;")
+        .replace("\n", " ")
+        .replace("*", "\\*")
+        .replace("_", "\\_")
+    )

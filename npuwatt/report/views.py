@@ -19,7 +19,15 @@ _NAMES = {
     "static": "static power",
 }
 _SHORT = _NAMES | {"on_chip": "on-chip", "overhead": "control", "static": "static"}
-_LETTERS = {"arithmetic": "A", "conversion": "V", "on_chip": "C", "dram": "D", "links": "L", "overhead": "O", "static": "S"}
+_LETTERS = {
+    "arithmetic": "A",
+    "conversion": "V",
+    "on_chip": "C",
+    "dram": "D",
+    "links": "L",
+    "overhead": "O",
+    "static": "S",
+}
 _BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
 BAR = 24
 
@@ -58,13 +66,21 @@ def bar(parts: dict[str, float] | None, width: int = BAR) -> str:
 
 def legend(records: Sequence[Record]) -> str:
     """What the letters of the bars stand for."""
-    used = [name for name in _LETTERS if any((record["energy_by_component_j"] or {}).get(name) for record in records)]
+    used = [
+        name
+        for name in _LETTERS
+        if any((record["energy_by_component_j"] or {}).get(name) for record in records)
+    ]
     return "energy: " + ", ".join(f"{_LETTERS[name]} {_NAMES[name]}" for name in used)
 
 
 def request_line(request: Record) -> str:
     """The request in one line."""
-    widths = {"weights": request["weights"], "activations": request["activations"], "KV cache": request["kv_cache"]}
+    widths = {
+        "weights": request["weights"],
+        "activations": request["activations"],
+        "KV cache": request["kv_cache"],
+    }
     if len(set(widths.values())) == 1:
         stored = f"all {request['weights']}"
     else:
@@ -158,7 +174,9 @@ def _largest(parts: dict[str, float] | None, most: int) -> str:
 
 
 def _stands_for(results: Sequence[Record]) -> list[str]:
-    renamed = {result["device"]: result["preset"] for result in results if result["device"] != result["preset"]}
+    renamed = {
+        result["device"]: result["preset"] for result in results if result["device"] != result["preset"]
+    }
     pairs = ", ".join(f"{typed} is {preset}" for typed, preset in renamed.items() if "/" not in typed)
     return [f"{pairs}; 'npuwatt presets show NAME' traces every number"] if pairs else []
 
@@ -175,16 +193,24 @@ def _verdict(results: Sequence[Record]) -> str:
     best, other = ranked[0], able[0] if able[0] is not ranked[0] else ranked[1]
     own, theirs = best["energy_per_output_token_j"], other["energy_per_output_token_j"]
     if theirs <= own * (1 + 1e-9):
-        return f"{best['device']} and {other['device']} spend the same energy on a token, {quantity(own, 'J')}."
+        return (
+            f"{best['device']} and {other['device']} spend the same energy on a token, {quantity(own, 'J')}."
+        )
     saved = {
         name: other["energy_by_component_j"].get(name, 0.0) - best["energy_by_component_j"].get(name, 0.0)
         for name in {**best["energy_by_component_j"], **other["energy_by_component_j"]}
     }
     most = max(saved, key=lambda name: saved[name])
-    quickest = min(able, key=lambda result: result["ttft_s"] if result["tpot_s"] is None else result["tpot_s"])
+    quickest = min(
+        able, key=lambda result: result["ttft_s"] if result["tpot_s"] is None else result["tpot_s"]
+    )
     speed = "" if quickest is best else f" {quickest['device']} is the fastest per token."
     evidence = {result["device"]: result["evidence"] for result in (best, other)}
-    trust = "" if len(set(evidence.values())) == 1 else " (" + ", ".join(f"{d} {e}" for d, e in evidence.items()) + ")"
+    trust = (
+        ""
+        if len(set(evidence.values())) == 1
+        else " (" + ", ".join(f"{d} {e}" for d, e in evidence.items()) + ")"
+    )
     return (
         f"{best['device']} needs the least energy per token, {quantity(own, 'J')} against {quantity(theirs, 'J')} on "
         f"{other['device']} ({theirs / own:.2g}x less), mostly because it spends {quantity(saved[most], 'J')} less on "
@@ -197,7 +223,12 @@ def _article_table(article: Record) -> Table:
         title="share of moving weights in moving and multiplying them",
         columns=("device", "phase", "article's constants", "sourced constants"),
         rows=tuple(
-            (share["device"], share["phase"], percent(share["article_fraction"]), percent(share["sourced_fraction"]))
+            (
+                share["device"],
+                share["phase"],
+                percent(share["article_fraction"]),
+                percent(share["sourced_fraction"]),
+            )
             for share in article["movement_share"]
         ),
         left=("phase",),
@@ -266,6 +297,16 @@ def _ops_table(phase: Record) -> Table:
 def _levels_table(phase: Record) -> Table:
     components = phase["energy_by_component_j"] or {}
     whole = sum(components.values())
-    rows = [(level["name"], quantity(level["bytes"], "B"), quantity(level["energy_j"], "J"), "") for level in phase["levels"]]
-    rows += [(_NAMES[name], "", quantity(joules, "J"), percent(joules / whole)) for name, joules in components.items()]
-    return Table(title="levels, then energy by component", columns=("part", "bytes", "energy", "share"), rows=tuple(rows))
+    rows = [
+        (level["name"], quantity(level["bytes"], "B"), quantity(level["energy_j"], "J"), "")
+        for level in phase["levels"]
+    ]
+    rows += [
+        (_NAMES[name], "", quantity(joules, "J"), percent(joules / whole))
+        for name, joules in components.items()
+    ]
+    return Table(
+        title="levels, then energy by component",
+        columns=("part", "bytes", "energy", "share"),
+        rows=tuple(rows),
+    )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from npuwatt import require
 from npuwatt.arrays import Real
 from npuwatt.device.accelerator import Accelerator
 from npuwatt.device.evaluate import Device, device_costs, host_of
+from npuwatt.record import Record, names_of, replace
 from npuwatt.study.inference import phase_ops
 from npuwatt.study.scenario import Chosen, load_constants, load_device
 from npuwatt.units import suffix_of
@@ -19,21 +19,20 @@ from npuwatt.workload.network import Network
 from npuwatt.workload.ops import STORED, Op, table
 from npuwatt.workload.request import Request, Width
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Record)
 NAME = "article"
 USUAL_WIDTH = "int8"
 _SPENT = ("_j", "_j_per_byte", "_j_per_mac", "_w")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Constants:
+class Constants(Record):
     """The only two energies there are; every other one is zero."""
 
     mac_energy_j_per_mac: Real
     dram_energy_j_per_byte: Real
     width: Width
 
-    kind = "constants"
+    kind: ClassVar[Literal["constants"]] = "constants"
 
     def __post_init__(self) -> None:
         require.positive(mac_energy=self.mac_energy_j_per_mac, dram_energy=self.dram_energy_j_per_byte)
@@ -55,23 +54,25 @@ def with_article_constants(device: Chosen[Device]) -> Chosen[Device]:
         each_j = chosen.record.mac_energy_j_per_mac / uses_of_a_cell(silent.arrays)
         arrays = replace(silent.arrays, cell_energy_j=each_j)
         record = replace(silent, host=_counting(silent.host, chosen.record), arrays=arrays)
-    return device._replace(record=record, citations=device.citations | chosen.citations)
+    return replace(device, record=record, citations=device.citations | chosen.citations)
 
 
 def _silenced(record: T) -> T:
     """A record whose energies, powers drawn and overheads are all zero."""
     changes: dict[str, Any] = {}
-    for item in fields(record):  # type: ignore[arg-type] # a record
-        value = getattr(record, item.name)
-        if is_dataclass(value) and not isinstance(value, type):
-            changes[item.name] = _silenced(value)
+    for name in names_of(record):
+        value = getattr(record, name)
+        if isinstance(value, Record):
+            changes[name] = _silenced(value)
         elif isinstance(value, Mapping):
-            changes[item.name] = {key: _silenced(inner) if is_dataclass(inner) else inner for key, inner in value.items()}
-        elif (suffix_of(item.name) in _SPENT and item.name != "power_cap_w") or item.name.endswith("overhead_ratio"):
-            changes[item.name] = 0.0
-        elif item.name.startswith("regulator"):
-            changes[item.name] = 1.0
-    return replace(record, **changes)  # type: ignore[type-var]
+            changes[name] = {
+                key: _silenced(inner) if isinstance(inner, Record) else inner for key, inner in value.items()
+            }
+        elif (suffix_of(name) in _SPENT and name != "power_cap_w") or name.endswith("overhead_ratio"):
+            changes[name] = 0.0
+        elif name.startswith("regulator"):
+            changes[name] = 1.0
+    return replace(record, **changes)
 
 
 def _counting(chip: Accelerator, constants: Constants) -> Accelerator:
@@ -82,7 +83,9 @@ def _counting(chip: Accelerator, constants: Constants) -> Accelerator:
     return replace(chip, levels=levels, mac_energy_j_per_mac=mac_energy)
 
 
-def claims(devices: Sequence[Chosen[Device]], network: Network, request: Request, folders: Sequence[str]) -> dict[str, Any]:
+def claims(
+    devices: Sequence[Chosen[Device]], network: Network, request: Request, folders: Sequence[str]
+) -> dict[str, Any]:
     """The article's two statements recomputed, beside what the sourced constants give.
 
     `movement_share` is the share of moving weights in the energy of moving and multiplying them.
@@ -99,14 +102,18 @@ def claims(devices: Sequence[Chosen[Device]], network: Network, request: Request
                 {
                     "device": device.typed,
                     "phase": phase,
-                    "article_fraction": _weight_movement_fraction(phase_ops(network, request, phase), device.record),
-                    "sourced_fraction": _weight_movement_fraction(phase_ops(network, request, phase), sourced.record),
+                    "article_fraction": _weight_movement_fraction(
+                        phase_ops(network, request, phase), device.record
+                    ),
+                    "sourced_fraction": _weight_movement_fraction(
+                        phase_ops(network, request, phase), sourced.record
+                    ),
                 }
             )
     return {
         "mac_energy_j": mac,
         "dram_energy_j_per_byte": dram,
-        "dram_byte_to_mac_ratio": round(dram / mac, 12),
+        "dram_byte_to_mac_ratio": round(float(dram / mac), 12),
         "movement_share": shares,
         "above_90_percent_up_to_batch": int(np.ceil(dram / mac / 9) - 1),
     }
@@ -115,7 +122,9 @@ def claims(devices: Sequence[Chosen[Device]], network: Network, request: Request
 def _weight_movement_fraction(ops: Sequence[Op], device: Device) -> float:
     """Moving weights over moving and multiplying them, on the board's ordinary processor."""
     weights_only = [
-        op._replace(activation_bytes=0.0, kv_read_bytes=0.0, kv_written_bytes=0.0) for op in ops if op.kind in STORED
+        op._replace(activation_bytes=0.0, kv_read_bytes=0.0, kv_written_bytes=0.0)
+        for op in ops
+        if op.kind in STORED
     ]
     energy_j = device_costs(host_of(device), table(weights_only)).energy_j
     arithmetic_j = float(energy_j["arithmetic"].sum())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.evaluate import Device, host_of, link_of, memory_of
 from npuwatt.errors import NpuwattError, RequestError
+from npuwatt.record import Record
 from npuwatt.study.inference import Inference, inference
 from npuwatt.study.question import Question, question
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import arithmetic_dtype
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     """One device's part of a comparison."""
 
     device: Chosen[Device]
@@ -24,12 +25,14 @@ class Answer(NamedTuple):
     notes: tuple[str, ...]
 
 
-class Comparison(NamedTuple):
+class Comparison(Record):
     """A request answered by each device, in the order asked."""
 
     question: Question
     answers: tuple[Answer, ...]
-    article: dict[str, Any] | None = None  # the article's claims recomputed, where its constants were asked for
+    article: dict[str, Any] | None = (
+        None  # the article's claims recomputed, where its constants were asked for
+    )
 
 
 def compare(names: Sequence[str], **options: Any) -> Comparison:
@@ -63,7 +66,11 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
         result = inference(asked.network.record, asked.request, device.record, asked.count)
     except RequestError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
-    return Answer(device=device, result=result, notes=(*_fit_notes(asked, device.record, result), *_width_notes(asked, device.record)))
+    return Answer(
+        device=device,
+        result=result,
+        notes=(*_fit_notes(asked, device.record, result), *_width_notes(asked, device.record)),
+    )
 
 
 def _fit_notes(asked: Question, device: Device, result: Inference) -> list[str]:
@@ -92,7 +99,9 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
             notes.append(f"{what}: {wanted} arithmetic runs as {used}, the nearest type this device computes")
     if device.kind == "crossbar":
         bits = int(np.max(device.arrays.weight_bits))
-        notes.append(f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared")
+        notes.append(
+            f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared"
+        )
     if device.kind == "near-bank-pim" and wanted_on_host(asked, device):
         notes.append("the units beside the banks do not compute these widths; everything runs on the host")
     return list(dict.fromkeys(notes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.costs import PhaseCosts, phase_costs
 from npuwatt.device.evaluate import Device, device_costs, host_of, power_cap_w, static_power_w
 from npuwatt.device.roofline import ridge_macs_per_byte
+from npuwatt.record import Record
 from npuwatt.study.compare import Answer, compare
 from npuwatt.study.inference import phase_ops, shared_ops
 from npuwatt.study.question import Question
@@ -18,7 +19,7 @@ from npuwatt.workload.ops import OpTable, table
 from npuwatt.workload.request import arithmetic_dtype
 
 
-class PhaseTable(NamedTuple):
+class PhaseTable(Record):
     """The ops of one phase with their share of its time and energy; arrays are (1, L)."""
 
     name: str
@@ -33,7 +34,7 @@ class PhaseTable(NamedTuple):
     ridge_macs_per_byte: Real
 
 
-class Estimate(NamedTuple):
+class Estimate(Record):
     """A request on one device, taken apart."""
 
     question: Question
@@ -91,5 +92,7 @@ def _phase(asked: Question, answer: Answer, name: str, which: str, context_token
         bound_by=tuple(limits[int(place)] for place in costs.owners()[0]),
         level_bytes=costs.level_bytes,
         level_energy_j=costs.level_energy_j,
-        ridge_macs_per_byte=ridge_macs_per_byte(host.peak_macs_per_s[dtype], host.memory.bandwidth_bytes_per_s),
+        ridge_macs_per_byte=ridge_macs_per_byte(
+            host.peak_macs_per_s[dtype], host.memory.bandwidth_bytes_per_s
+        ),
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import re
 from pathlib import Path
 
 from npuwatt.errors import RequestError, shown
 from npuwatt.preset.load import read_bytes
+from npuwatt.record import Record
 from npuwatt.workload.huggingface import read_config
 from npuwatt.workload.network import Transformer
 from npuwatt.workload.network_text import to_yaml
@@ -18,7 +17,7 @@ from npuwatt.workload.transformer import cache_bytes_per_token
 _SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
-class ImportedModel(NamedTuple):
+class ImportedModel(Record):
     """A network read from a config.json, its size, and the preset that describes it."""
 
     name: str
@@ -52,7 +51,13 @@ def import_model(path: str, *, name: str | None = None) -> ImportedModel:
         parameters_count=total,
         active_parameters_count=active,
         cache_bytes_per_token=cache,
-        preset=to_yaml(network, name=shown_name, about=found.about, cite=f"{Path(path).name} of {shown_name}", comment=summary),
+        preset=to_yaml(
+            network,
+            name=shown_name,
+            about=found.about,
+            cite=f"{Path(path).name} of {shown_name}",
+            comment=summary,
+        ),
     )
 
 

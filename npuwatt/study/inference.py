@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +18,7 @@ from npuwatt.device.evaluate import (
     weights_in_cells_count,
 )
 from npuwatt.device.parallel import all_reduce, cache_copies, smallest_count
+from npuwatt.record import Record, replace
 from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.ops import Op, table
 from npuwatt.workload.parameters import stored_weights
@@ -28,7 +26,7 @@ from npuwatt.workload.request import Request, width_bytes
 from npuwatt.workload.transformer import cache_bytes, decode_ops, prefill_ops
 
 
-class Inference(NamedTuple):
+class Inference(Record):
     """What a request costs; every array is (P, 1). Points that do not fit hold NaN."""
 
     devices: Array
@@ -43,6 +41,7 @@ class Inference(NamedTuple):
     all_tokens: Array
     energy_j: dict[str, Array]  # of the whole batch, by component
     limit_s: dict[str, Array]  # time of the request by what sets it
+    batch: Array
 
     @property
     def total_j(self) -> Array:
@@ -64,12 +63,13 @@ class Inference(NamedTuple):
             "tokens_per_j": 1 / per_output_token_j,
         }
 
-    batch: Array
-
     def bound_by(self) -> Array:
         """Place in LIMITS of what sets most of the request's time: (P, 1)."""
-        times = [np.broadcast_to(self.limit_s.get(name, np.zeros((1, 1))), self.request_s.shape) for name in LIMITS]
-        return np.argmax(np.concatenate(times, axis=-1), axis=-1).reshape(-1, 1)
+        times = [
+            np.broadcast_to(self.limit_s.get(name, np.zeros((1, 1))), self.request_s.shape) for name in LIMITS
+        ]
+        place: Array = np.argmax(np.concatenate(times, axis=-1), axis=-1, keepdims=True)
+        return place
 
 
 METRICS = (
@@ -115,9 +115,9 @@ def shared_ops(ops: list[Op], network: Network, request: Request, devices: Real)
         for op in ops
     ]
     halves = [op for op in ops if op.name in _SUMMED or op.kind == "convolution"]
-    layers = sum(float(np.max(op.count)) for op in halves)
+    layers = sum(float(np.max(op.layers)) for op in halves)
     width = width_bytes(request.activations)
-    sums_bytes = sum((op.count * op.tokens * op.n * width for op in halves), start=np.zeros((1, 1)))
+    sums_bytes = sum((op.layers * op.tokens * op.n * width for op in halves), start=np.zeros((1, 1)))
     return [*ops, all_reduce(layers=layers, sums_bytes=sums_bytes, devices=devices)]
 
 
@@ -145,7 +145,10 @@ def devices_needed(network: Network, request: Request, device: Device) -> Array:
         in_memory = stored.embedding + stored.vector
         boards = np.maximum(boards, np.ceil(stored.matrix / in_cells))
     memory_count = smallest_count(
-        in_memory * width_bytes(request.weights), held, capacity_bytes=capacity, cache_shards=cache_shards(network)
+        in_memory * width_bytes(request.weights),
+        held,
+        capacity_bytes=capacity,
+        cache_shards=cache_shards(network),
     )
     return np.atleast_2d(np.maximum(boards, memory_count))
 

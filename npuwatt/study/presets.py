@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset import library
+from npuwatt.record import Record
 from npuwatt.study.article import Constants
 from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network
 from npuwatt.workload.network import Network
@@ -16,7 +17,7 @@ from npuwatt.workload.parameters import parameter_count
 PARAMETERS_WITHIN = 0.01
 
 
-class Check(NamedTuple):
+class Check(Record):
     """One preset held against the rules; `faults` is empty where all hold."""
 
     name: str
@@ -121,7 +122,9 @@ def _parameter_faults(chosen: Chosen[Network]) -> list[str]:
     if low <= counted <= high:
         return []
     off = counted / published.value - 1
-    return [f"{chosen.preset.document.at('published_params')}: shapes make {counted:.4g}, {off:+.1%} from the published total"]
+    return [
+        f"{chosen.preset.document.at('published_params')}: shapes make {counted:.4g}, {off:+.1%} from the published total"
+    ]
 
 
 def expect_parameters(network: Network, expected: float) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from collections.abc import Sequence
 
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, shown
+from npuwatt.record import Record
 from npuwatt.study.scenario import Chosen, load_device, load_network, split_changes
 from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request
@@ -18,7 +17,7 @@ CONSTANTS = ("sourced", "article")
 MOST_DEVICES = 1_000_000
 
 
-class Question(NamedTuple):
+class Question(Record):
     """Everything a result depends on, read and checked."""
 
     devices: tuple[Chosen[Device], ...]
@@ -32,9 +31,9 @@ class Question(NamedTuple):
     @property
     def citations(self) -> dict[str, str]:
         """Sources of every number used, by key."""
-        found: dict[str, str] = {}
-        for part in (*self.devices, self.network):
-            found |= part.citations
+        found = dict(self.network.citations)
+        for device in self.devices:
+            found |= device.citations
         return dict(sorted(found.items()))
 
 
@@ -82,7 +81,9 @@ def question(
         loaded = tuple(with_article_constants(device) for device in loaded)
     notes = []
     if weights is None and "fp8" in network.lower() and constants == "sourced":
-        notes.append(f"weights are counted as {usual} although the network's name says FP8; --weights fp8 counts them so")
+        notes.append(
+            f"weights are counted as {usual} although the network's name says FP8; --weights fp8 counts them so"
+        )
     request = Request(
         batch=float(batch),
         input_len=float(input_len or INPUT_LEN),
@@ -104,7 +105,9 @@ def question(
 
 
 def _check_whole(option: str, value: int | None, most: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most
+    ):
         raise RequestError(f"{option}: {value} given; expected a whole number from 1 to {most}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from npuwatt.device.evaluate import KINDS, Device, device_type
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean, shown
@@ -11,12 +11,13 @@ from npuwatt.preset import library
 from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.load import Document, Loaded, read_record
 from npuwatt.preset.paths import changed
+from npuwatt.record import Record
 from npuwatt.workload.network import Network, Transformer
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Record)
 
 
-class Chosen(NamedTuple, Generic[T]):
+class Chosen(Record, Generic[T]):
     """A record by the name it was asked for, the preset behind it, and what is known of its numbers."""
 
     typed: str
@@ -31,10 +32,14 @@ def _sources_for(document: Document) -> dict[str, dict[str, str]]:
     own = document.tree.get("sources", {})
     known = library.sources()
     if not isinstance(own, dict):
-        raise PresetError(f"{document.at('sources')}: {shown(own)} given; expected a mapping of keys to citations")
+        raise PresetError(
+            f"{document.at('sources')}: {shown(own)} given; expected a mapping of keys to citations"
+        )
     for key, entry in own.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("cite"), str):
-            raise PresetError(f"{document.at(f'sources.{key}')}: {shown(entry)} given; expected {{cite: TEXT}}")
+            raise PresetError(
+                f"{document.at(f'sources.{key}')}: {shown(entry)} given; expected {{cite: TEXT}}"
+            )
         known[key] = {"quality": "assumed"} | {name: str(text) for name, text in entry.items()}
     return known
 
@@ -113,7 +118,9 @@ def split_changes(changes: Sequence[str], devices: Sequence[str]) -> tuple[dict[
     for change in changes:
         address, equals, value = change.partition("=")
         if not equals or not value:
-            raise NpuwattError(f"--set {shown(change)}: expected ADDRESS=VALUE, as in devices.gpu.power_cap=500W")
+            raise NpuwattError(
+                f"--set {shown(change)}: expected ADDRESS=VALUE, as in devices.gpu.power_cap=500W"
+            )
         owner, path = split_address(address.strip(), devices)
         if owner == "network":
             of_network.append(f"{path}={value}")
@@ -131,4 +138,6 @@ def split_address(address: str, devices: Sequence[str]) -> tuple[str, str]:
             return name, address.removeprefix(f"devices.{name}.")
     known = [f"devices.{name}" for name in devices]
     near = did_you_mean(".".join(address.split(".")[:2]), known)
-    raise NpuwattError(f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}")
+    raise NpuwattError(
+        f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}"
+    )

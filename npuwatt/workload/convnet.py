@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from npuwatt import require
 from npuwatt.errors import NpuwattError
+from npuwatt.record import Record
 from npuwatt.workload.ops import Op
 from npuwatt.workload.request import Request, arithmetic_dtype, width_bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Convolution:
+class Convolution(Record):
     """`count` convolutions of one shape; a fully connected layer is one of size 1 and kernel 1."""
 
     name: str
@@ -29,15 +29,14 @@ class Convolution:
         require.counts(1, out_size=self.out_size, stride=self.stride, count=self.count)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConvNet:
+class ConvNet(Record):
     """A convolutional network: one pass a request, every layer a matrix product."""
 
     layers: tuple[Convolution, ...]
     published_params_count: float = 0.0
 
-    kind = "convnet"
-    decoder = False
+    kind: ClassVar[Literal["convnet"]] = "convnet"
+    decoder: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -60,7 +59,7 @@ def convnet_ops(network: ConvNet, request: Request) -> list[Op]:
                 layer.name,
                 "convolution",
                 dtype,
-                count=layer.count,
+                layers=layer.count,
                 tokens=request.batch * pixels,
                 macs=layer.count * k * n * pixels * request.batch,
                 weight_bytes=layer.count * k * n * weight_bytes,

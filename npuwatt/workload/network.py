@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from npuwatt import require
 from npuwatt.errors import NpuwattError
+from npuwatt.record import Record
 
 if TYPE_CHECKING:
     from npuwatt.workload.convnet import ConvNet
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attention:
+class Attention(Record):
     """Layers whose queries look back over cached keys and values (MHA, GQA, MQA)."""
 
     layers: int
@@ -35,8 +34,7 @@ class Attention:
         require.counts(1 if self.windowed_layers else 0, window_tokens=self.window_tokens)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LatentAttention:
+class LatentAttention(Record):
     """Layers that cache one compressed vector a token for all heads (multi-head latent attention)."""
 
     layers: int
@@ -53,8 +51,7 @@ class LatentAttention:
         require.counts(0, rope_dim=self.rope_dim, q_rank=self.q_rank)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StateSpace:
+class StateSpace(Record):
     """Mamba-2 layers: a convolution and a recurrent state that replaces the growing cache."""
 
     layers: int
@@ -70,8 +67,7 @@ class StateSpace:
         require.counts(1, groups=self.groups, conv_width=self.conv_width)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FeedForward:
+class FeedForward(Record):
     """Dense feed-forward layers; gated ones have a third matrix."""
 
     layers: int
@@ -82,8 +78,7 @@ class FeedForward:
         require.counts(1, layers=self.layers, width=self.width)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Experts:
+class Experts(Record):
     """Mixture-of-experts layers: each token goes through `per_token` of `experts`, and all the shared width."""
 
     layers: int
@@ -99,8 +94,7 @@ class Experts:
         require.counts(0, shared_width=self.shared_width)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transformer:
+class Transformer(Record):
     """A stack of attention, state-space, feed-forward and expert layers. Their order does not change the cost."""
 
     hidden: int
@@ -123,7 +117,7 @@ class Transformer:
     biases: bool = False  # every projection but the LM head carries a bias
     published_params_count: float = 0.0  # the total its makers state; 0: not stated
 
-    kind = "transformer"
+    kind: ClassVar[Literal["transformer"]] = "transformer"
 
     def __post_init__(self) -> None:
         require.counts(1, hidden=self.hidden)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from npuwatt import units
+from npuwatt.record import Record, is_required, names_of
 from npuwatt.workload.network import Network
 
 MOST_COLUMNS = 118
@@ -35,10 +35,10 @@ def to_yaml(network: Network, *, name: str, about: str, cite: str, comment: str 
 def _stated(record: Any) -> dict[str, Any]:
     """The fields of a record that are not at their default, by preset key."""
     found = {}
-    for item in fields(record):
-        value = getattr(record, item.name)
-        if item.default is MISSING or value != item.default:
-            found[units.key_of(item.name)] = value
+    for name in names_of(record):
+        value = getattr(record, name)
+        if is_required(type(record), name) or value != getattr(type(record), name):
+            found[units.key_of(name)] = value
     return found
 
 
@@ -46,13 +46,13 @@ def _entry(key: str, value: Any) -> list[str]:
     if isinstance(value, tuple):
         return [f"{key}:", *(f"  - {_inline(item)}" for item in value)]
     line = f"{key}: {_inline(value)}"
-    if not is_dataclass(value) or len(line) <= MOST_COLUMNS:
+    if not isinstance(value, Record) or len(line) <= MOST_COLUMNS:
         return [line]
     return [f"{key}:", *(f"  {inner}: {_inline(part)}" for inner, part in _stated(value).items())]
 
 
 def _inline(value: Any) -> str:
-    if is_dataclass(value):
+    if isinstance(value, Record):
         return "{" + ", ".join(f"{key}: {_inline(part)}" for key, part in _stated(value).items()) + "}"
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from npuwatt.arrays import Array, Real, side_by_side
+from npuwatt.record import Record
 
 Kind: TypeAlias = Literal["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]
 STORED: tuple[Kind, ...] = ("matmul", "experts", "convolution")
@@ -13,7 +14,7 @@ STORED: tuple[Kind, ...] = ("matmul", "experts", "convolution")
 
 
 class Op(NamedTuple):
-    """Work of one kind over the whole network and all sequences, already multiplied by `count`.
+    """Work of one kind over the whole network and all sequences, already multiplied by `layers`.
 
     Numbers are floats or (P, 1) columns. `k` and `n` are the sides of the matrix of weights that
     the op multiplies by, 0 where there is none.
@@ -22,14 +23,16 @@ class Op(NamedTuple):
     name: str
     kind: Kind
     dtype: str  # number type of its arithmetic; '' where it has none
-    count: Real = 1.0  # layers
+    layers: Real = 1.0
     tokens: Real = 0.0  # tokens of all sequences that pass each layer
     macs: Real = 0.0
     weight_bytes: Real = 0.0
     activation_bytes: Real = 0.0
     kv_read_bytes: Real = 0.0
     kv_written_bytes: Real = 0.0
-    score_bytes: Real = 0.0  # attention scores to the softmax and back, where that is not beside the arithmetic
+    score_bytes: Real = (
+        0.0  # attention scores to the softmax and back, where that is not beside the arithmetic
+    )
     link_bytes: Real = 0.0  # sent over links by all devices
     link_steps: Real = 0.0  # messages that follow one another
     operand_bytes: float = 0.0  # of the weight or cached number that each MAC multiplies by
@@ -40,13 +43,13 @@ class Op(NamedTuple):
 _COLUMNS = Op._fields[3:]
 
 
-class OpTable(NamedTuple):
+class OpTable(Record):
     """Ops as a struct of arrays; each array is (1, L) or (P, L)."""
 
     names: tuple[str, ...]
     kinds: tuple[Kind, ...]
     dtypes: tuple[str, ...]
-    count: Array
+    layers: Array
     tokens: Array
     macs: Array
     weight_bytes: Array

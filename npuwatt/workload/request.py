@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from npuwatt import require
 from npuwatt.arrays import Real
 from npuwatt.errors import NpuwattError
+from npuwatt.record import Record
 
 Width: TypeAlias = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
 WIDTHS: tuple[str, ...] = get_args(Width)
@@ -47,8 +47,7 @@ def next_wider(dtype: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(same + wider))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Request(Record):
     """`batch` sequences, each with `input_len` prompt tokens and `output_len` generated ones.
 
     The three lengths may be (P, 1) columns of whole numbers.
@@ -65,4 +64,6 @@ class Request:
         require.positive(batch=self.batch, input_len=self.input_len, output_len=self.output_len)
         for name in ("weights", "activations", "kv_cache"):
             if getattr(self, name) not in BITS:
-                raise NpuwattError(f"{name}: '{getattr(self, name)}' given; expected one of {', '.join(WIDTHS)}")
+                raise NpuwattError(
+                    f"{name}: '{getattr(self, name)}' given; expected one of {', '.join(WIDTHS)}"
+                )

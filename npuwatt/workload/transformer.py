@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from npuwatt.arrays import Real
+from npuwatt.record import Record
 from npuwatt.workload.network import Attention, Experts, LatentAttention, StateSpace, Transformer
 from npuwatt.workload.ops import Kind, Op
 from npuwatt.workload.request import Request, arithmetic_dtype, width_bytes
@@ -15,7 +16,7 @@ from npuwatt.workload.request import Request, arithmetic_dtype, width_bytes
 HeadPositions = Literal["last", "all"]
 
 
-class _Pass(NamedTuple):
+class _Pass(Record):
     """One pass through the network: `tokens` new ones of each of `batch` sequences, and what they look back on."""
 
     batch: Real
@@ -40,7 +41,7 @@ class _Pass(NamedTuple):
         """Query-key pairs of one sequence in one layer."""
         if not self.causal:
             return self.tokens * self.last
-        seen = _seen(self.last, window, style) - _seen(self.first, window, style)
+        seen: Real = _seen(self.last, window, style) - _seen(self.first, window, style)
         return seen / (self.last - self.first) if self.decode else seen
 
 
@@ -52,7 +53,7 @@ def _seen(position: Real, window: int, style: str) -> Real:
         whole = np.floor_divide(position, window)
         rest = position - whole * window
         return whole * (window * (window + 1) / 2) + rest * (rest + 1) / 2
-    near = np.minimum(position, window)
+    near: Real = np.minimum(position, window)
     return near * (near + 1) / 2 + (position - near) * window
 
 
@@ -96,7 +97,7 @@ def decode_ops(network: Transformer, request: Request, *, first: Real, last: Rea
     return list(_ops(network, one_pass))
 
 
-def _widths(request: Request) -> dict[str, object]:
+def _widths(request: Request) -> dict[str, Any]:
     return {
         "weight_bytes": width_bytes(request.weights),
         "activation_bytes": width_bytes(request.activations),
@@ -107,14 +108,16 @@ def _widths(request: Request) -> dict[str, object]:
     }
 
 
-def _matmul(name: str, run: _Pass, k: float, n: float, *, layers: float = 1, tokens: Real | None = None) -> Op:
+def _matmul(
+    name: str, run: _Pass, k: float, n: float, *, layers: float = 1, tokens: Real | None = None
+) -> Op:
     """Tokens times one k x n matrix of weights in each layer; inputs and outputs go through memory."""
     each = run.all_tokens if tokens is None else tokens
     return Op(
         name,
         "matmul",
         run.weights_dtype,
-        count=layers,
+        layers=layers,
         tokens=each,
         macs=layers * k * n * each,
         weight_bytes=layers * k * n * run.weight_bytes,
@@ -187,7 +190,7 @@ def _look_back(
         name,
         "attention",
         run.cache_dtype,
-        count=layers,
+        layers=layers,
         tokens=run.all_tokens,
         macs=layers * macs_per_pair * run.batch * pairs,
         activation_bytes=layers * (inputs + outputs) * run.activation_bytes * run.all_tokens,
@@ -211,7 +214,9 @@ def _latent_attention(part: LatentAttention, hidden: int, run: _Pass) -> Iterato
         activation_bytes=part.layers * hidden * run.activation_bytes * run.all_tokens,
         kv_written_bytes=part.layers * cached * run.kv_bytes * run.all_tokens,
     )
-    yield _matmul("kv_up", run, part.kv_rank, part.heads * (part.nope_dim + part.value_dim), layers=part.layers)
+    yield _matmul(
+        "kv_up", run, part.kv_rank, part.heads * (part.nope_dim + part.value_dim), layers=part.layers
+    )
     pairs = run.pairs()
     if run.decode:
         read_bytes = part.layers * cached * run.kv_bytes * run.batch * pairs
@@ -239,7 +244,7 @@ def _state_space(part: StateSpace, hidden: int, run: _Pass) -> Iterator[Op]:
         "ssm_scan",
         "scan",
         run.activations_dtype,
-        count=part.layers,
+        layers=part.layers,
         tokens=run.all_tokens,
         macs=part.layers * (part.conv_width * mixed + 3 * state) * run.all_tokens,
         weight_bytes=part.layers * part.conv_width * mixed * run.weight_bytes,

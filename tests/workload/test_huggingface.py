@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 
 from npuwatt.preset import library
 from npuwatt.preset.load import parse_yaml, read_record
-from npuwatt.workload.huggingface import from_config, imported, read_config
+from npuwatt.record import replace
 from npuwatt.workload.convnet import ConvNet
+from npuwatt.workload.huggingface import from_config, imported, read_config
 from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.network_text import to_yaml
 from npuwatt.workload.parameters import parameter_count

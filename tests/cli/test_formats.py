@@ -1,0 +1,190 @@
+"""One record behind every format: each parses, and each shows the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+Row = dict[str, Any]
+PREFIXES = {"a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0,
+            "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}  # fmt: skip
+UNITS = ("MAC/B", "MAC/s", "J/MAC", "J/B", "B/s", "MAC", "Hz", "W", "J", "s", "B", "m", "x", "%", "")
+# The list of a JSON document that the other formats show row by row.
+ASKED = {
+    "compare": (("compare", "gpu", "npu", "pim", "crossbar"), "results"),
+    "estimate": (("estimate", "gpu", "--batch", "4"), "phases"),
+    "sweep": (("sweep", "gpu", "pim", "--vary", "request.batch=1,8,64", "--devices", "1"), "results"),
+    "list": (("presets", "list"), "presets"),
+    "show": (("presets", "show", "h100-sxm"), "numbers"),
+    "check": (("presets", "check", "h100-sxm", "llama-3.1-8b"), "presets"),
+    "path": (("presets", "path"), "paths"),
+}
+FOR_PEOPLE = ("plain", "table", "markdown")
+# Columns for people, and the JSON fields whose numbers they show.
+COLUMNS = {
+    "compare": {"TTFT": "ttft_s", "TPOT": "tpot_s", "tokens/s": "tokens_per_s", "power": "power_w",
+                "J/token": "energy_per_output_token_j", "tokens/J": "tokens_per_j", "to gpu": "energy_ratio_to_first"},
+    "estimate": {"MACs": "macs", "MAC/B": "intensity_macs_per_byte", "time": "time_s", "energy": "energy_j", "layers": "count"},
+    "show": {"value": "value"},
+}  # fmt: skip
+
+
+def test_every_format_of_a_result_command_is_offered(run: Run) -> None:
+    for command in ("compare", "estimate", "sweep", "presets list", "presets show", "presets check", "presets path"):
+        text = " ".join(run(*command.split(), "-h").out.split())
+        assert "table, plain, json, jsonl, csv or markdown" in text
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_short_json_is_format_json(run: Run, name: str) -> None:
+    asked, _ = ASKED[name]
+    assert run(*asked, "--json").out == run(*asked, "--format", "json").out
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_json_lines_are_the_rows_of_the_json_document(run: Run, name: str) -> None:
+    assert run(*ASKED[name][0], "--format", "jsonl").lines() == records(run, name)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_csv_rows_are_the_rows_of_the_json_document(run: Run, name: str) -> None:
+    expected = [flat(record) for record in records(run, name)]
+    rows = list(csv.DictReader(io.StringIO(run(*ASKED[name][0], "--format", "csv").out)))
+    assert len(rows) == len(expected) > 0
+    for row, record in zip(rows, expected, strict=True):
+        assert {key: row[key] for key in record} == {key: csv_text(value) for key, value in record.items()}
+        assert all(row[key] == "" for key in row.keys() - record.keys())
+
+
+@pytest.mark.parametrize("style", FOR_PEOPLE)
+@pytest.mark.parametrize("name", ["compare", "estimate", "show"])
+def test_people_see_the_numbers_of_the_json_document(run: Run, name: str, style: str) -> None:
+    done = run(*ASKED[name][0], "--format", style)
+    assert (done.code, done.err) == (0, "")
+    beside = {"compare": "device", "estimate": "op", "show": "address"}[name]
+    for column, field in COLUMNS[name].items():
+        values = numbers_of(done.out, column, beside)
+        exact = [record[field] for record in records(run, name)]
+        assert values == pytest.approx(exact, rel=6e-3, abs=1e-30), field
+
+
+@pytest.mark.parametrize("style", FOR_PEOPLE)
+def test_people_see_the_rows_of_a_sweep(run: Run, style: str) -> None:
+    asked, _ = ASKED["sweep"]
+    shown = run(*asked, "--format", style).out
+    expected = records(run, "sweep")
+    for field in ("ttft_s", "tokens_per_s", "energy_per_output_token_j", "devices_needed"):
+        exact = [record[field] for record in expected if record[field] is not None]
+        assert numbers_of(shown, field) == pytest.approx(exact, rel=6e-3), field
+
+
+@pytest.mark.parametrize("style", FOR_PEOPLE)
+@pytest.mark.parametrize("name", ["list", "path"])
+def test_people_see_every_name_and_path(run: Run, name: str, style: str) -> None:
+    shown = run(*ASKED[name][0], "--format", style, env={"COLUMNS": "200"}).out.replace("\\_", "_")
+    words = set(re.split(r"[\s|*]+", shown))
+    assert {next(iter(record.values())) for record in records(run, name)} <= words
+
+
+@pytest.mark.parametrize("style", FOR_PEOPLE)
+def test_people_see_the_totals_of_a_check(run: Run, style: str) -> None:
+    checked = records(run, "check")
+    shown = run(*ASKED["check"][0], "--format", style).out
+    assert sum(numbers_of(shown, "numbers")) == sum(preset["numbers"] for preset in checked)
+    assert sum(numbers_of(shown, "assumed")) == sum(preset["qualities"].get("assumed", 0) for preset in checked)
+
+
+@pytest.mark.parametrize("style", ["json", "jsonl", "csv", *FOR_PEOPLE])
+def test_an_import_shows_the_same_size_in_every_format(run: Run, config: Path, style: str) -> None:
+    done = run("model", "import", str(config), "--format", style)
+    assert (done.code, done.err) == (0, "")
+    if style == "json":
+        (network,) = done.json()["networks"]
+    elif style == "jsonl":
+        (network,) = done.lines()
+    elif style == "csv":
+        (network,) = csv.DictReader(io.StringIO(done.out))
+    else:
+        network = {"parameters_count": re.search(r"494,032,768|494,0\d\d,\d{3}", done.out)[0].replace(",", "")}  # type: ignore[index] # a miss is a failure
+    # Qwen2.5-0.5B's safetensors hold 494,032,768 parameters (Hugging Face hub, model page).
+    assert float(network["parameters_count"]) == pytest.approx(494_032_768, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_markdown_tables_have_as_many_cells_in_every_row(run: Run, name: str) -> None:
+    done = run(*ASKED[name][0], "--format", "markdown")
+    assert done.code == 0
+    blocks = [block.splitlines() for block in done.out.split("\n\n") if block.startswith("|")]
+    assert blocks or name == "path"
+    for block in blocks:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1
+        assert re.fullmatch(r"\|( :?-+:? \|)+", block[1])
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_default_in_a_pipe_is_plain_text_and_csv_for_a_sweep(run: Run, name: str) -> None:
+    asked, _ = ASKED[name]
+    assert run(*asked).out == run(*asked, "--format", "csv" if name == "sweep" else "plain").out
+
+
+def test_an_import_prints_the_preset_unless_a_format_is_asked_for(run: Run, config: Path) -> None:
+    done = run("model", "import", str(config))
+    assert done.out == run("model", "import", str(config), "--json").json()["networks"][0]["preset"]
+
+
+def records(run: Run, name: str) -> list[Row]:
+    """The rows of a JSON document; an estimate's ops with their phase."""
+    asked, key = ASKED[name]
+    found: list[Row] = run(*asked, "--format", "json").json()[key]
+    if name != "estimate":
+        return found
+    return [{"phase": phase["phase"], **op} for phase in found for op in phase["ops"]]
+
+
+def flat(record: Row, prefix: str = "") -> Row:
+    found: Row = {}
+    for name, value in record.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def csv_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def numbers_of(text: str, column: str, beside: str = "") -> list[float]:
+    """The numbers under one column name (of tables that have the column `beside` too), without those of a total."""
+    found: list[float] = []
+    place, width = -1, 0
+    for line in text.splitlines():
+        is_markdown = line.startswith("|")
+        cells = line.replace("\\_", "_").strip("|").split("|") if is_markdown else re.split(r"\s{2,}", line.strip())
+        cells = [cell.strip() for cell in cells]
+        if column in cells and (not beside or beside in cells):
+            place, width = cells.index(column), len(cells)
+        elif place < 0 or len(cells) != width or cells[0] == "total":
+            place = place if line.strip() else -1
+        elif (number := quantity(cells[place])) is not None:
+            found.append(number)
+    return found
+
+
+def quantity(text: str) -> float | None:
+    """A number for people, back in SI; None where there is none."""
+    match = re.fullmatch(r"([-+]?[\d.,]+(?:e[-+]?\d+)?) ?(\S*)", text)
+    if match is None:
+        return None
+    unit = next(unit for unit in UNITS if match[2].endswith(unit) and match[2][: len(match[2]) - len(unit)] in PREFIXES)
+    return float(match[1].replace(",", "")) * PREFIXES[match[2][: len(match[2]) - len(unit)]]

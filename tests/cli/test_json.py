@@ -1,0 +1,191 @@
+"""JSON for machines: valid by its schema, defined as it says, the same from run to run, never NaN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+NAMES = ("compare", "estimate", "sweep", "sweep-count", "presets-list", "presets-show", "presets-check", "presets-path",
+         "model-import")  # fmt: skip
+METRICS = ("ttft_s", "tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j", "energy_per_total_token_j",
+           "energy_per_request_j", "tokens_per_j")  # fmt: skip
+RESULT = {"device", "preset", "kind", "evidence", *METRICS, "energy_by_component_j", "bound_by", "fits", "devices",
+          "devices_needed", "notes"}  # fmt: skip
+REQUEST = {"network", "batch", "input_len", "output_len", "weights", "activations", "kv_cache", "devices"}
+OP = {"name", "kind", "count", "macs", "weight_bytes", "activation_bytes", "kv_bytes", "time_s", "energy_j", "bound_by"}
+VARY = ("--vary", "request.batch=1,4096")
+TOO_BIG = ("--network", "llama-3.1-405b", "--devices", "1")
+BY_SCHEMA = {
+    "compare": ("compare", "gpu", "npu", "pim", "crossbar"),
+    "compare article": ("compare", "gpu", "npu", "pim", "--constants", "article"),
+    "compare too big": ("compare", "gpu", "pim", *TOO_BIG),
+    "compare one pass": ("compare", "gpu", "--network", "resnet-50"),
+    "estimate": ("estimate", "pim"),
+    "estimate sharded": ("estimate", "gpu", "--network", "deepseek-v3", "--output-len", "1"),
+    "estimate too big": ("estimate", "gpu", *TOO_BIG),
+    "sweep": ("sweep", "gpu", "pim", *VARY, "--devices", "1"),
+    "sweep-count": ("sweep", "gpu", *VARY, "--dry-run"),
+    "presets-list": ("presets", "list"),
+    "presets-show": ("presets", "show", "h100-sxm"),
+    "presets-show network": ("presets", "show", "deepseek-v3"),
+    "presets-show constants": ("presets", "show", "article"),
+    "presets-check": ("presets", "check", "h100-sxm", "llama-3.1-8b"),
+    "presets-path": ("presets", "path"),
+}
+COMPARED = {
+    "chat": ("compare", "gpu", "npu", "pim", "crossbar"),
+    "many at once": ("compare", "gpu", "pim", "--batch", "32", "--network", "Qwen/Qwen3-32B", "--weights", "fp8"),
+    "one token": ("compare", "gpu", "npu", "--output-len", "1", "--batch", "7"),
+    "several devices": ("compare", "gpu", "npu", "--network", "deepseek-v3", "--devices", "32"),
+    "article": ("compare", "gpu", "npu", "pim", "--constants", "article"),
+    "one pass": ("compare", "gpu", "npu", "--network", "bert-base", "--batch", "8"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schema_is_a_valid_schema_of_2020_12(run: Run, name: str) -> None:
+    schema = run("schema", name).json()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("name", BY_SCHEMA)
+def test_every_document_passes_the_schema_it_names(run: Run, name: str) -> None:
+    done = run(*BY_SCHEMA[name], "--format", "json")
+    assert (done.code, done.err) == (0, "")
+    validate(run, done.json(), name.split()[0])
+
+
+def test_an_import_passes_the_schema_it_names(run: Run, config: Path) -> None:
+    validate(run, run("model", "import", str(config), "--json").json(), "model-import")
+
+
+@pytest.mark.parametrize("name", ["compare", "estimate", "sweep"])
+def test_a_schema_refuses_a_document_without_its_results(run: Run, name: str) -> None:
+    document = run(*BY_SCHEMA[name], "--format", "json").json()
+    del document["phases" if name == "estimate" else "results"]
+    with pytest.raises(jsonschema.ValidationError):
+        validate(run, document, name)
+
+
+def test_a_comparison_has_the_promised_fields(run: Run) -> None:
+    document = run(*BY_SCHEMA["compare"], "--format", "json").json()
+    assert document["schema"] == "npuwatt.compare/1"
+    assert f"npuwatt {document['npuwatt']}\n" == run("--version").out
+    assert document["request"].keys() >= REQUEST
+    assert [result["device"] for result in document["results"]] == ["gpu", "npu", "pim", "crossbar"]
+    assert all(result.keys() >= RESULT for result in document["results"])
+    assert document["sources"]
+
+
+def test_an_estimate_has_the_promised_fields(run: Run) -> None:
+    document = run(*BY_SCHEMA["estimate"], "--format", "json").json()
+    assert document["schema"] == "npuwatt.estimate/1"
+    assert [phase["phase"] for phase in document["phases"]] == ["prefill", "decode"]
+    assert all(op.keys() >= OP for phase in document["phases"] for op in phase["ops"])
+
+
+def test_a_row_of_a_sweep_has_the_names_of_a_comparison(run: Run) -> None:
+    row = run(*BY_SCHEMA["sweep"], "--format", "json").json()["results"][0]
+    assert row.keys() - {"request.batch"} <= RESULT
+    assert row.keys() >= {"request.batch", "device", *METRICS, "bound_by", "fits", "devices", "devices_needed"}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_parts_sum_to_the_energy_of_a_token(run: Run, name: str) -> None:
+    for _, result in compared(run, name):
+        assert sum(result["energy_by_component_j"].values()) == pytest.approx(result["energy_per_output_token_j"], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_metrics_mean_what_they_are_defined_as(run: Run, name: str) -> None:
+    for request, result in compared(run, name):
+        batch, tokens_in, tokens_out = (request[key] for key in ("batch", "input_len", "output_len"))
+        request_j = result["energy_per_request_j"]
+        seconds = result["ttft_s"] + (result["tpot_s"] or 0.0) * (tokens_out - 1)
+        assert request_j > 0
+        assert seconds > 0
+        assert result["energy_per_output_token_j"] == pytest.approx(request_j / tokens_out, rel=1e-9)
+        assert result["energy_per_total_token_j"] == pytest.approx(request_j / (tokens_in + tokens_out), rel=1e-9)
+        assert result["tokens_per_j"] == pytest.approx(tokens_out / request_j, rel=1e-9)
+        assert result["tokens_per_s"] == pytest.approx(batch * tokens_out / seconds, rel=1e-9)
+        assert result["power_w"] == pytest.approx(batch * request_j / seconds, rel=1e-9)
+
+
+@pytest.mark.parametrize("network", ["llama-3.1-8b", "deepseek-v3"])
+@pytest.mark.parametrize("device", ["gpu", "npu", "pim"])
+def test_ops_of_a_phase_sum_to_the_phase(run: Run, device: str, network: str) -> None:
+    document = run("estimate", device, "--network", network, "--json").json()
+    assert document["fits"]
+    for phase in document["phases"]:
+        for field in ("time_s", "energy_j"):
+            assert sum(op[field] for op in phase["ops"]) == pytest.approx(phase[field], rel=1e-9)
+        assert sum(phase["energy_by_component_j"].values()) == pytest.approx(phase["energy_j"], rel=1e-9)
+    prefill, decode = document["phases"]
+    assert document["ttft_s"] == pytest.approx(prefill["time_s"], rel=1e-9)
+    assert document["tpot_s"] == pytest.approx(decode["time_s"], rel=0.05)  # the mean step against the middle one
+
+
+def test_decode_is_a_step_in_the_middle_of_the_answer(run: Run) -> None:
+    for lengths, context in ((("512", "256"), 640), (("100", "1"), 100), (("7", "9"), 11)):
+        asked = ("estimate", "gpu", "--input-len", lengths[0], "--output-len", lengths[1], "--json")
+        assert run(*asked).json()["phases"][1]["context_tokens"] == context
+
+
+def test_an_estimate_has_the_metrics_of_a_comparison(run: Run) -> None:
+    (result,) = run("compare", "gpu", "--json").json()["results"]
+    estimate = run("estimate", "gpu", "--json").json()
+    assert {name: estimate[name] for name in METRICS} == {name: result[name] for name in METRICS}
+
+
+@pytest.mark.parametrize("style", ["json", "jsonl", "csv", "plain", "table", "markdown"])
+def test_a_request_that_does_not_fit_is_an_answer_without_numbers(run: Run, style: str) -> None:
+    done = run("compare", "gpu", *TOO_BIG, "--format", style)
+    assert (done.code, done.err) == (0, "")
+    assert "nan" not in done.out.lower().split()
+    if style == "json":
+        (result,) = done.json()["results"]
+        assert result["fits"] is False
+        assert all(result[name] is None for name in (*METRICS, "energy_by_component_j", "bound_by"))
+        assert result["devices"] == 1 < result["devices_needed"]
+        assert result["notes"]
+
+
+def test_the_devices_needed_are_the_fewest_that_fit(run: Run) -> None:
+    network = TOO_BIG[:2]
+    (result,) = run("compare", "gpu", *TOO_BIG, "--json").json()["results"]
+    needed = result["devices_needed"]
+    fits = [run("compare", "gpu", *network, "--devices", str(n), "--json").json()["results"][0] for n in (needed - 1, needed)]
+    assert [one["fits"] for one in fits] == [False, True]
+    (chosen,) = run("compare", "gpu", *network, "--json").json()["results"]
+    assert chosen["devices"] == needed
+    assert any(str(needed) in note for note in chosen["notes"])
+
+
+def test_one_device_that_does_not_fit_leaves_the_others_their_numbers(run: Run) -> None:
+    results = run("compare", "h100-sxm", "b200-sxm", "--network", "llama-3.1-70b", "--devices", "1", "--json").json()["results"]
+    assert [result["fits"] for result in results] == [False, True]
+    assert results[1]["energy_per_output_token_j"] > 0
+
+
+@pytest.mark.parametrize("name", ["compare article", "estimate", "sweep", "presets-list", "presets-show", "presets-check"])
+def test_output_is_the_same_byte_for_byte_under_any_hash_seed(run: Run, name: str) -> None:
+    first, second = (run(*BY_SCHEMA[name], "--json", env={"PYTHONHASHSEED": seed}).out for seed in ("1", "4242"))
+    assert first == second
+
+
+def compared(run: Run, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    document = run(*COMPARED[name], "--format", "json").json()
+    assert all(result["fits"] for result in document["results"])
+    return [(document["request"], result) for result in document["results"]]
+
+
+def validate(run: Run, document: Any, name: str) -> None:
+    assert document["schema"] == f"npuwatt.{name}/1"
+    jsonschema.Draft202012Validator(run("schema", name).json()).validate(document)
