@@ -107,9 +107,10 @@ def dtype_for(supported: Mapping[str, object], dtype: str) -> str:
     for name in (dtype, *next_wider(dtype)):
         if name in supported:
             return name
-    have = ", ".join(supported)
+    have, widest = ", ".join(supported), next(iter(supported))
     raise NpuwattError(
-        f"computes in {have}, and the request needs {dtype}; expected narrower --weights, --activations and --kv-cache"
+        f"computes in {have}, and the request needs {dtype}; expected a type it has, as in "
+        f"--weights {widest} --activations {widest} --kv-cache {widest}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from npuwatt.explore.points import Axis, Points, axis
 from npuwatt.preset.paths import is_number_field, value_at, with_value
 from npuwatt.record import Record, replace
 from npuwatt.study.inference import METRICS, Inference, inference
-from npuwatt.study.question import Question, question
+from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen, split_address
 from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, Request
 
@@ -120,7 +120,7 @@ def sweep(
     pair: bool = False,
     best: str | None = None,
     top: int = 1,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Sweep:
     """One request on one or more devices at many design points.
 

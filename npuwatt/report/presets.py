@@ -107,7 +107,7 @@ def show_report(record: Record) -> Report:
     """A preset for people: each number, its range, and what it rests on."""
     rows = []
     for number in record["numbers"]:
-        value, low, high = (units.show_in(number[key], number["unit"], 4) for key in ("value", "low", "high"))
+        value, low, high = (_usual(number[key], number["unit"]) for key in ("value", "low", "high"))
         spread = "exact" if low == high else f"{low} .. {high}"
         rows.append((number["address"], value, spread, number["quality"], number["source"]))
     table = Table(
@@ -128,6 +128,12 @@ def show_report(record: Record) -> Report:
         sentences=(record["about"],) if record["about"] else (),
         notes=(*cited, *reasons),
     )
+
+
+def _usual(value: float, unit: str) -> str:
+    """A number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit."""
+    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit")}.get(unit, (1.0, unit))
+    return units.show_in(value * scale, usual, 4)
 
 
 def check_record(checks: Sequence[Any]) -> Record:

@@ -47,7 +47,7 @@ def compare_record(comparison: Comparison) -> Record:
         "npuwatt": __version__,
         "request": request_record(asked),
         "results": results,
-        "notes": list(asked.notes),
+        "notes": [*asked.notes, *asked.warnings],
         "presets": preset_records(asked),
         "sources": source_records(asked),
     }
@@ -151,7 +151,7 @@ def estimate_record(estimate: Estimate) -> Record:
         "bound_by": bound_record(answer.result),
         **fit_record(answer.result),
         "phases": [_phase_record(phase, fits=bool(answer.result.fits[0, 0])) for phase in estimate.phases],
-        "notes": [*asked.notes, *answer.notes],
+        "notes": [*asked.notes, *asked.warnings, *answer.notes],
         "presets": preset_records(asked),
         "sources": source_records(asked),
     }

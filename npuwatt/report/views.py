@@ -64,14 +64,19 @@ def bar(parts: dict[str, float] | None, width: int = BAR) -> str:
     return "".join(_LETTERS[name] * count for name, count in cells.items())
 
 
-def legend(records: Sequence[Record]) -> str:
-    """What the letters of the bars stand for."""
+def legend(records: Sequence[Record]) -> list[str]:
+    """What the letters of the bars stand for, in a line; none where nothing fits."""
     used = [
         name
         for name in _LETTERS
         if any((record["energy_by_component_j"] or {}).get(name) for record in records)
     ]
-    return "energy: " + ", ".join(f"{_LETTERS[name]} {_NAMES[name]}" for name in used)
+    return ["energy: " + ", ".join(f"{_LETTERS[name]} {_NAMES[name]}" for name in used)] if used else []
+
+
+def counted(count: int, what: str) -> str:
+    """A count and its noun: '1 device', '2 devices'."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def request_line(request: Record) -> str:
@@ -86,7 +91,7 @@ def request_line(request: Record) -> str:
     else:
         stored = ", ".join(f"{what} {width}" for what, width in widths.items())
     lengths = f"{request['input_len']} tokens in, {request['output_len']} out"
-    shared = f", {request['devices']} devices" if request["devices"] else ""
+    shared = f", {counted(request['devices'], 'device')}" if request["devices"] else ""
     article = ", the article's constants" if request["constants"] == "article" else ""
     return f"{request['network']}, batch {request['batch']}, {lengths}, {stored}{shared}{article}"
 
@@ -135,7 +140,7 @@ def compare_report(record: Record) -> Report:
         ),
         left=("bound by", "evidence", "energy of a token"),
     )  # fmt: skip
-    notes = [legend(results), *record["notes"]]
+    notes = [*legend(results), *record["notes"]]
     notes += [f"{result['device']}: {note}" for result in results for note in result["notes"]]
     notes += _stands_for(results)
     tables, sentences = (speed, energy), [_verdict(results)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from npuwatt.device.evaluate import Device, host_of, link_of, memory_of
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
 from npuwatt.study.inference import Inference, inference
-from npuwatt.study.question import Question, question
+from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import arithmetic_dtype
 
@@ -35,7 +35,7 @@ class Comparison(Record):
     )
 
 
-def compare(names: Sequence[str], **options: Any) -> Comparison:
+def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
     """What one request costs on each of several devices.
 
     Parameters
@@ -64,7 +64,7 @@ def compare(names: Sequence[str], **options: Any) -> Comparison:
 def _answer(asked: Question, device: Chosen[Device]) -> Answer:
     try:
         result = inference(asked.network.record, asked.request, device.record, asked.count)
-    except RequestError as error:
+    except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     return Answer(
         device=device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from npuwatt.device.roofline import ridge_macs_per_byte
 from npuwatt.record import Record
 from npuwatt.study.compare import Answer, compare
 from npuwatt.study.inference import phase_ops, shared_ops
-from npuwatt.study.question import Question
+from npuwatt.study.question import Options, Question
 from npuwatt.workload.ops import OpTable, table
 from npuwatt.workload.request import arithmetic_dtype
 
@@ -42,7 +42,7 @@ class Estimate(Record):
     phases: tuple[PhaseTable, ...]
 
 
-def estimate(name: str, **options: Any) -> Estimate:
+def estimate(name: str, **options: Unpack[Options]) -> Estimate:
     """What each op of a request costs on one device.
 
     Every value is for the whole network, all sequences and all devices. Decode is one step of the

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, shown
 from npuwatt.record import Record
-from npuwatt.study.scenario import Chosen, load_device, load_network, split_changes
+from npuwatt.study.scenario import Chosen, implausible, load_device, load_network, split_changes
 from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request
 
@@ -15,6 +16,22 @@ NETWORK = "llama-3.1-8b"
 INPUT_LEN, OUTPUT_LEN, BATCH, WIDTH = 512, 256, 1, "bf16"
 CONSTANTS = ("sourced", "article")
 MOST_DEVICES = 1_000_000
+
+
+class Options(TypedDict, total=False):
+    """What a question may say besides the devices; each has a usual value."""
+
+    network: str  # short name, Hugging Face id, preset or config.json path
+    input_len: int | None
+    output_len: int | None
+    batch: int
+    devices: int | None  # how many share the work; None: the fewest that hold it
+    weights: str | None
+    activations: str | None
+    kv_cache: str | None
+    constants: str  # 'sourced' or 'article'
+    changes: Sequence[str]  # ADDRESS=VALUE texts
+    presets: Sequence[str]  # folders of presets, found before the built-in ones
 
 
 class Question(Record):
@@ -27,6 +44,7 @@ class Question(Record):
     constants: str
     presets: tuple[str, ...]  # the user's folders
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]  # changes that leave the plausible range of a number
 
     @property
     def citations(self) -> dict[str, str]:
@@ -73,6 +91,7 @@ def question(
     by_device, of_network = split_changes(changes, names)
     chosen = load_network(network, changes=of_network, folders=presets)
     loaded = tuple(load_device(name, changes=by_device[name], folders=presets) for name in names)
+    warnings = [line for device in loaded for line in implausible(device, by_device[device.typed])]
     usual = WIDTH
     if constants == "article":
         from npuwatt.study.article import USUAL_WIDTH, with_article_constants
@@ -101,6 +120,7 @@ def question(
         constants=constants,
         presets=tuple(presets),
         notes=(*notes, *more),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 

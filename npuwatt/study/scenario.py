@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from npuwatt import units
 from npuwatt.device.evaluate import KINDS, Device, device_type
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean, shown
 from npuwatt.preset import library
@@ -70,6 +71,31 @@ def load_device(typed: str, *, changes: Sequence[str] = (), folders: Iterable[st
         expected = ", ".join(library.EVIDENCE_CLASSES)
         raise PresetError(f"{preset.document.at('evidence')}: {given} given; expected one of {expected}")
     return _choose(typed, preset, record, changed(preset.document, changes, f"devices.{typed}"))
+
+
+def implausible(device: Chosen[Device], changes: Sequence[str]) -> list[str]:
+    """Changes whose value lies outside the range that the preset gives for that number, with its source."""
+    if not changes:
+        return []
+    before = read_record(
+        device.preset.document, type(device.record), _qualities(device.preset.document)
+    ).evidence
+    found = []
+    for address in (change.partition("=")[0] for change in changes):
+        known, now = (
+            before.get(address),
+            device.evidence[address].value if address in device.evidence else None,
+        )
+        if known and now is not None and not known.low <= now <= known.high:
+            given, low, high = (units.show(value, known.suffix) for value in (now, known.low, known.high))
+            found.append(
+                f"devices.{device.typed}.{address}: {given} is outside {low} .. {high} ({known.quality}, {known.source})"
+            )
+    return found
+
+
+def _qualities(document: Document) -> dict[str, str]:
+    return {key: entry["quality"] for key, entry in _sources_for(document).items()}
 
 
 def load_network(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Network]:
