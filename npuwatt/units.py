@@ -40,6 +40,7 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_macs_per_s": ("MAC/s", "TFLOPS"),
     "_j_per_byte": ("J/B", "pJ/bit"),
     "_j_per_mac": ("J/MAC", "pJ/MAC"),
+    "_macs_per_byte": ("MAC/B", "MAC/B"),
     "_bytes": ("B", "GiB"),
     "_macs": ("MAC", "GMAC"),
     "_j": ("J", "pJ"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from npuwatt.cli import options as o
 from npuwatt.cli.emit import check_format, check_output, emit
@@ -41,13 +42,9 @@ def compare(
     from npuwatt.report.views import compare_report
     from npuwatt.study.compare import compare as answer
 
-    emit(
-        compare_record(answer(devices, **asked)),
-        compare_report,
-        style=style,
-        output=output,
-        no_color=no_color,
-    )
+    found = answer(devices, **asked)
+    warn(found.question.warnings)
+    emit(compare_record(found), compare_report, style=style, output=output, no_color=no_color)
     hint(f"npuwatt estimate {devices[0]}", "shows where the time and energy go, op by op")
 
 
@@ -82,14 +79,16 @@ def estimate(
     from npuwatt.report.views import estimate_report
     from npuwatt.study.estimate import estimate as answer
 
-    emit(
-        estimate_record(answer(device, **asked)),
-        estimate_report,
-        style=style,
-        output=output,
-        no_color=no_color,
-    )
+    found = answer(device, **asked)
+    warn(found.question.warnings)
+    emit(estimate_record(found), estimate_report, style=style, output=output, no_color=no_color)
     hint(f"npuwatt presets show {device}", "traces each number of the device to its source")
+
+
+def warn(lines: Sequence[str]) -> None:
+    """Doubts about what was given, where they do not mix with the result."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def hint(command: str, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +17,19 @@ COMMANDS = ("", "compare", "estimate", "sweep", "schema", "presets", "presets li
             "presets path", "model", "model import")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
           "--constants", "--set", "--presets", "--format", "--json", "--output", "--no-color", "--debug")  # fmt: skip
+# https://huggingface.co/meta-llama/Llama-3.1-8B/blob/main/config.json: the network of the examples, 8.03 billion parameters.
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 131072,
+    "model_type": "llama",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+    "vocab_size": 128256,
+}
 every_command = pytest.mark.parametrize("command", COMMANDS)
 
 
@@ -51,12 +65,12 @@ def test_help_opens_with_an_example(run: Run, command: str) -> None:
 
 
 @every_command
-def test_every_example_of_a_help_runs(run: Run, config: Path, command: str) -> None:
-    folder = config.parent
-    (folder / "presets" / "networks").mkdir(parents=True)
+def test_every_example_of_a_help_runs(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "presets" / "networks").mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     examples = re.findall(r"^    (npuwatt .*)$", run(*command.split(), "-h").out, re.MULTILINE)
     for example in examples:
-        done = run(*shlex.split(example)[1:], cwd=folder)
+        done = run(*shlex.split(example)[1:], cwd=tmp_path)
         assert done.code == 0, f"{example}: {done.err}"
         assert done.out or "--output" in example
 
