@@ -129,7 +129,9 @@ def test_a_field_that_holds_a_real_number_tells_its_unit(path: Path) -> None:
     for record, name, kind in fields_of(path):
         words = set(kind.replace("[", " ").replace("]", " ").replace(",", " ").replace("|", " ").split())
         if words & {"Real", "float", "Array"} and "ClassVar" not in kind:
-            assert suffix_of(name) or name in PLAIN or name.endswith("_bytes_per_token"), f"{record}.{name}: {kind}"
+            assert suffix_of(name) or name in PLAIN or name.endswith("_bytes_per_token"), (
+                f"{record}.{name}: {kind}"
+            )
 
 
 def test_every_suffix_names_a_dimension_that_the_others_do_not_shadow() -> None:

@@ -47,7 +47,9 @@ def start_ratios() -> None:
         ratios = sorted(cpu_s([*NPUWATT, *arguments])[0] / cpu_s(NUMPY)[0] for _ in range(PAIRS))
         goal = f", goal {bar}" if bar else ""
         name = " ".join(arguments)
-        print(f"  npuwatt {name:24} {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}){goal}")
+        print(
+            f"  npuwatt {name:24} {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}){goal}"
+        )
 
 
 def sweep_rates() -> None:
@@ -55,7 +57,11 @@ def sweep_rates() -> None:
     print("sweep --best, llama-3.1-8b, one device, two addresses")
     for name, (first, second) in VARIED.items():
         seconds: dict[int, float] = {}
-        for points, (rows, columns) in {10_000: (100, 100), 1_000_000: (10_000, 100), 10_000_000: (100_000, 100)}.items():
+        for points, (rows, columns) in {
+            10_000: (100, 100),
+            1_000_000: (10_000, 100),
+            10_000_000: (100_000, 100),
+        }.items():
             vary = ["--vary", f"{first}:{rows}", "--vary", f"{second}:{columns}"]
             seconds[points], memory = cpu_s([*NPUWATT, *SWEEP, *vary])
         beyond = {points: used - seconds[10_000] for points, used in seconds.items()}

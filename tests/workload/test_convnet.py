@@ -9,6 +9,7 @@ import pytest
 
 from npuwatt.errors import NpuwattError
 from npuwatt.preset import library
+from npuwatt.record import replace
 from npuwatt.study.scenario import load_network
 from npuwatt.workload.convnet import ConvNet, Convolution, convnet_ops
 from npuwatt.workload.ops import table
@@ -62,6 +63,5 @@ def test_a_network_of_no_layers_is_refused() -> None:
 
 @pytest.mark.parametrize("field", ["in_channels", "out_channels", "kernel", "out_size", "stride", "count"])
 def test_a_convolution_of_no_size_is_refused(field: str) -> None:
-    sizes = {"in_channels": 1, "out_channels": 1, "kernel": 1, "out_size": 1, "stride": 1, "count": 1}
     with pytest.raises(NpuwattError, match=field):
-        Convolution(name="x", **(sizes | {field: 0}))
+        replace(ONE, **{field: 0})
