@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 from npuwatt.report.document import Report, Table
 
-_GAP = 3  # blanks on both sides of a column, as the table style sets them
+_GAP = 2  # blanks between columns, as the table style sets them
+_BAR_STYLES = {
+    "A": "cyan", "V": "magenta", "C": "yellow", "D": "blue", "L": "green", "O": "red", "S": "bright_black",
+}  # fmt: skip
 
 
 def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8") -> str:
@@ -24,9 +28,10 @@ def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8")
         highlight=False, no_color=not color, legacy_windows=False,
     )  # fmt: skip
     screen.print(Text(report.heading, style="bold"))
+    screen.print()
     for table in report.tables:
         if table.title:
-            screen.print(Text(f"\n{table.title}", style="italic" if color else ""))
+            screen.print(Text(table.title, style="italic" if color else ""))
         for part in fitting(table, width):
             _print_table(screen, part)
     for sentence in report.sentences:
@@ -49,11 +54,16 @@ def _print_table(screen: object, table: Table) -> None:
         for row in table.rows:
             screen.print(Text(row[0]), overflow="ignore", no_wrap=True, crop=False)
         return
-    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for i, name in enumerate(table.columns):
         grid.add_column(Text(name), justify="left" if i == 0 or name in table.left else "right", no_wrap=True)
     for row in table.rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        cells = [Text(cell) for cell in row]
+        for name, cell in zip(table.columns, cells, strict=True):
+            if name in table.bars:
+                for run in re.finditer(r"(.)\1*", cell.plain):
+                    cell.stylize(_BAR_STYLES.get(run[1], ""), *run.span())
+        grid.add_row(*cells)
     screen.print(grid, crop=False)
     screen.print()
 
@@ -62,20 +72,21 @@ def fitting(table: Table, width: int) -> list[Table]:
     """The table as it is, or cut into tables of fewer columns, or as cards, so that nothing is cut off."""
     widths = [max(len(row[i]) for row in (table.columns, *table.rows)) for i in range(len(table.columns))]
     groups: list[list[int]] = [[]]
-    used = widths[0]
+    used = widths[0] + 1  # the style leaves a blank after the last column
     for i in range(1, len(widths)):
         if groups[-1] and used + _GAP + widths[i] > width:
             groups.append([])
-            used = widths[0]
+            used = widths[0] + 1
         groups[-1].append(i)
         used += _GAP + widths[i]
-    if any(widths[0] + sum(_GAP + widths[i] for i in group) > width for group in groups):
+    if any(widths[0] + 1 + sum(_GAP + widths[i] for i in group) > width for group in groups):
         return [_cards(table)]
     return [
         Table(
             columns=tuple(table.columns[i] for i in (0, *group)),
             rows=tuple(tuple(row[i] for i in (0, *group)) for row in table.rows),
             left=table.left,
+            bars=table.bars,
         )
         for group in groups
     ]

@@ -12,6 +12,7 @@ class Table(Record):
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
     left: tuple[str, ...] = ()  # columns of words, set flush left; numbers are flush right
+    bars: tuple[str, ...] = ()  # columns of bars, whose letters a terminal colours
 
 
 class Report(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
 from npuwatt.units import show_in
 
@@ -120,6 +121,7 @@ def compare_report(record: Record) -> Report:
             for result in results
         ),
         left=("evidence", "bound by", "energy of a token", "most of it"),
+        bars=("energy of a token",),
     )
     wide = Table(
         columns=(
@@ -218,9 +220,14 @@ def _verdict(results: Sequence[Record]) -> str:
     )
     return (
         f"{best['device']} needs the least energy per token, {quantity(own, 'J')} against {quantity(theirs, 'J')} on "
-        f"{other['device']} ({theirs / own:.2g}x less), mostly because it spends {quantity(saved[most], 'J')} less on "
+        f"{other['device']} ({_times(theirs / own)} less), mostly because it spends {quantity(saved[most], 'J')} less on "
         f"{_NAMES[most]}{trust}.{speed}"
     )
+
+
+def _times(value: float) -> str:
+    """A factor in words: '6.4 times'."""
+    return f"{value:.2g} times" if value < 100 else f"{value:.0f} times"
 
 
 def _article_table(article: Record) -> Table:
@@ -251,9 +258,8 @@ def _article_sentence(article: Record) -> str:
 
 def estimate_report(record: Record) -> Report:
     """One device op by op and level by level."""
-    tables: list[Table] = []
-    for phase in record["phases"]:
-        tables += [_ops_table(phase), _levels_table(phase)]
+    wide = [table for phase in record["phases"] for table in (_ops_table(phase), _levels_table(phase))]
+    tables = [_without(table, "share") if "op" in table.columns else table for table in wide]
     joules = quantity(record["energy_per_output_token_j"], "J")
     sentence = (
         f"{record['device']} answers in {quantity(record['ttft_s'], 's')} + {quantity(record['tpot_s'], 's')} a token, "
@@ -265,7 +271,7 @@ def estimate_report(record: Record) -> Report:
     return Report(
         heading=f"{record['device']} ({record['preset']}): {request_line(record['request'])}",
         tables=tuple(tables),
-        wide=tuple(tables),
+        wide=tuple(wide),
         sentences=(sentence,),
         notes=tuple(notes),
     )
@@ -296,6 +302,16 @@ def _ops_table(phase: Record) -> Table:
         columns=("op", "layers", "MACs", "moved", "MAC/B", "time", "energy", "share", "bound by"),
         rows=(*rows, total),
         left=("bound by",),
+    )
+
+
+def _without(table: Table, name: str) -> Table:
+    """A table without one of its columns."""
+    kept = [i for i, column in enumerate(table.columns) if column != name]
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 PREFIXES = {"a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0,
             "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}  # fmt: skip
-UNITS = ("MAC/B", "MAC/s", "J/MAC", "J/B", "B/s", "MAC", "Hz", "W", "J", "s", "B", "m", "x", "%", "")
+UNITS = ("OPS", "MAC/B", "MAC/s", "J/MAC", "J/B", "B/s", "MAC", "Hz", "W", "J", "s", "B", "m", "x", "%", "")
 # The list of a JSON document that the other formats show row by row.
 ASKED = {
     "compare": (("compare", "gpu", "npu", "pim", "crossbar"), "results"),
@@ -41,6 +41,14 @@ def test_every_format_of_a_result_command_is_offered(run: Run) -> None:
     for command in ("compare", "estimate", "sweep", "presets list", "presets show", "presets check", "presets path"):
         text = " ".join(run(*command.split(), "-h").out.split())
         assert "table, plain, json, jsonl, csv or markdown" in text
+
+
+@pytest.mark.parametrize("style", ["json", "jsonl", "csv", *FOR_PEOPLE])
+@pytest.mark.parametrize("name", ASKED)
+def test_every_format_of_every_result_exits_0_and_says_no_more(run: Run, name: str, style: str) -> None:
+    done = run(*ASKED[name][0], "--format", style)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("\n")
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -68,7 +76,6 @@ def test_csv_rows_are_the_rows_of_the_json_document(run: Run, name: str) -> None
 @pytest.mark.parametrize("name", ["compare", "estimate", "show"])
 def test_people_see_the_numbers_of_the_json_document(run: Run, name: str, style: str) -> None:
     done = run(*ASKED[name][0], "--format", style)
-    assert (done.code, done.err) == (0, "")
     beside = {"compare": "device", "estimate": "op", "show": "address"}[name]
     for column, field in COLUMNS[name].items():
         values = numbers_of(done.out, column, beside)
@@ -187,4 +194,5 @@ def quantity(text: str) -> float | None:
     if match is None:
         return None
     unit = next(unit for unit in UNITS if match[2].endswith(unit) and match[2][: len(match[2]) - len(unit)] in PREFIXES)
-    return float(match[1].replace(",", "")) * PREFIXES[match[2][: len(match[2]) - len(unit)]]
+    worth = 0.5 if unit == "OPS" else 1.0  # two operations are one MAC
+    return worth * float(match[1].replace(",", "")) * PREFIXES[match[2][: len(match[2]) - len(unit)]]
