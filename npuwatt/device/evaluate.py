@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-import numpy as np
-
 from npuwatt.arrays import Real
-from npuwatt.device.accelerator import Accelerator, Link, MemoryLevel
+from npuwatt.device.accelerator import Accelerator, accelerator_costs
 from npuwatt.device.costs import OpCosts
 from npuwatt.workload.ops import OpTable
 
@@ -44,8 +42,6 @@ def host_of(device: Device) -> Accelerator:
 def device_costs(device: Device, ops: OpTable, devices: Real = 1.0) -> OpCosts:
     """Time and dynamic energy of each op on `devices` boards."""
     if isinstance(device, Accelerator):
-        from npuwatt.device.accelerator import accelerator_costs
-
         return accelerator_costs(device, ops, devices)
     if device.kind == "near-bank-pim":
         from npuwatt.device.nearbank import nearbank_costs
@@ -68,21 +64,6 @@ def static_power_w(device: Device) -> Real:
     return host.static_power_w + device.arrays.parts_count * device.arrays.static_power_w
 
 
-def power_cap_w(device: Device) -> Real:
-    """Power that one board may draw."""
-    return host_of(device).power_cap_w
-
-
-def memory_of(device: Device) -> MemoryLevel:
-    """Main memory of one board, from the host's side."""
-    return host_of(device).memory
-
-
-def link_of(device: Device) -> Link | None:
-    """What joins a board to the next."""
-    return host_of(device).link
-
-
 def weights_in_cells_count(device: Device) -> Real | None:
     """Weights one board holds in cells that compute, apart from its main memory; None if it has no such cells."""
     if device.kind == "crossbar":
@@ -90,8 +71,3 @@ def weights_in_cells_count(device: Device) -> Real | None:
 
         return weights_held_count(device.arrays)
     return None
-
-
-def is_column(value: Real) -> bool:
-    """Whether a number is a column of design points."""
-    return isinstance(value, np.ndarray)

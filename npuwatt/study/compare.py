@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from npuwatt.device.accelerator import dtype_for
-from npuwatt.device.evaluate import Device, host_of, link_of, memory_of
+from npuwatt.device.evaluate import Device, host_of
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
 from npuwatt.study.inference import Inference, inference
@@ -75,11 +75,16 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
 
 def _fit_notes(asked: Question, device: Device, result: Inference) -> list[str]:
     needed, count = float(result.devices_needed[0, 0]), float(result.devices[0, 0])
-    capacity = float(np.max(memory_of(device).capacity_bytes)) / 2**30
+    capacity = float(np.max(host_of(device).memory.capacity_bytes)) / 2**30
     if not np.isfinite(needed):
         return [f"no number of devices fits: the cache that one must hold exceeds its {capacity:.3g} GiB"]
-    if needed > 1 and link_of(device) is None:
-        return [f"does not fit: needs {needed:.0f} devices, and the preset states no link between them"]
+    if max(needed, count) > 1 and host_of(device).link is None:
+        wants = (
+            f"does not fit: needs {needed:.0f} devices"
+            if needed > 1
+            else f"cannot share work on {count:.0f} devices"
+        )
+        return [f"{wants}, and the preset states no link between them"]
     if needed > count:
         return [f"does not fit: needs {needed:.0f} devices of {capacity:.3g} GiB"]
     if asked.count is None and needed > 1:
@@ -102,15 +107,11 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
         notes.append(
             f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared"
         )
-    if device.kind == "near-bank-pim" and wanted_on_host(asked, device):
-        notes.append("the units beside the banks do not compute these widths; everything runs on the host")
+    if device.kind == "near-bank-pim":
+        from npuwatt.device.nearbank import knows_dtype
+
+        if not knows_dtype(device.banks, arithmetic_dtype(request.weights, request.activations)):
+            notes.append(
+                "the units beside the banks do not compute these widths; products with weights run on the host"
+            )
     return list(dict.fromkeys(notes))
-
-
-def wanted_on_host(asked: Question, device: Device) -> bool:
-    """Whether a near-bank board's units cannot compute the request's weights type at all."""
-    from npuwatt.device.nearbank import knows_dtype
-
-    if device.kind != "near-bank-pim":
-        raise NpuwattError("not a near-bank board")
-    return not knows_dtype(device.banks, arithmetic_dtype(asked.request.weights, asked.request.activations))

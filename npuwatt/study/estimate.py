@@ -9,7 +9,7 @@ import numpy as np
 from npuwatt.arrays import Array, Real
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.costs import PhaseCosts, phase_costs
-from npuwatt.device.evaluate import Device, device_costs, host_of, power_cap_w, static_power_w
+from npuwatt.device.evaluate import Device, device_costs, host_of, static_power_w
 from npuwatt.device.roofline import ridge_macs_per_byte
 from npuwatt.record import Record
 from npuwatt.study.compare import Answer, compare
@@ -76,7 +76,9 @@ def _phase(asked: Question, answer: Answer, name: str, which: str, context_token
     ops = table(shared_ops(phase_ops(network, request, which), network, request, devices))
     costs = device_costs(device, ops, devices)
     static_w = static_power_w(device)
-    whole = phase_costs([costs], static_power_w=static_w, power_cap_w=power_cap_w(device), devices=devices)
+    whole = phase_costs(
+        [costs], static_power_w=static_w, power_cap_w=host_of(device).power_cap_w, devices=devices
+    )
     time_s = costs.time_s * whole.stretch_ratio
     dynamic_j = sum(costs.energy_j.values(), start=np.zeros(1))
     limits = list(costs.limits_s)

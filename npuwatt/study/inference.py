@@ -11,9 +11,7 @@ from npuwatt.device.costs import LIMITS, OpCosts, PhaseCosts, phase_costs
 from npuwatt.device.evaluate import (
     Device,
     device_costs,
-    link_of,
-    memory_of,
-    power_cap_w,
+    host_of,
     static_power_w,
     weights_in_cells_count,
 )
@@ -139,7 +137,7 @@ def devices_needed(network: Network, request: Request, device: Device) -> Array:
     held = cache_bytes(network, request) if isinstance(network, Transformer) else 0.0
     in_memory = sum(stored)
     in_cells = weights_in_cells_count(device)
-    capacity = memory_of(device).capacity_bytes
+    capacity = host_of(device).memory.capacity_bytes
     boards = np.ones((1, 1))
     if in_cells is not None:
         in_memory = stored.embedding + stored.vector
@@ -174,7 +172,7 @@ def inference(
     """
     request = fitted(network, request)
     needed = devices_needed(network, request, device)
-    joined = link_of(device) is not None
+    joined = host_of(device).link is not None
     chosen = np.atleast_2d(np.asarray(needed if devices is None else devices, dtype=np.float64))
     fits = np.isfinite(needed) & (needed <= chosen) & (joined | (chosen == 1))
     count: Real = np.where(fits, chosen, 1.0)
@@ -217,7 +215,7 @@ def _phase(
     return phase_costs(
         _costs_in_turn(device, ops, devices),
         static_power_w=static_power_w(device),
-        power_cap_w=power_cap_w(device),
+        power_cap_w=host_of(device).power_cap_w,
         devices=devices,
         limits=limits,
     )

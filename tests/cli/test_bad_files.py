@@ -27,7 +27,8 @@ levels:
   dram: {bandwidth: 200 GB/s, read_energy: 5 pJ/bit, capacity: 32 GiB}
 """
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BAD_YAML: dict[str, str | bytes] = {
     "a tag": DEVICE.replace("75 W", "!!python/object/apply:os.system ['touch here']"),
@@ -83,7 +84,9 @@ LLAMA: dict[str, Any] = {
 }  # TinyLlama/TinyLlama-1.1B-Chat-v1.0
 BAD_CONFIG: dict[str, Any] = {
     "an unknown architecture": LLAMA | {"architectures": ["OracleForCausalLM"], "model_type": "oracle"},
-    "no architecture": {key: value for key, value in LLAMA.items() if key not in ("architectures", "model_type")},
+    "no architecture": {
+        key: value for key, value in LLAMA.items() if key not in ("architectures", "model_type")
+    },
     "no layers": {key: value for key, value in LLAMA.items() if key != "num_hidden_layers"},
     "zero layers": LLAMA | {"num_hidden_layers": 0},
     "a negative width": LLAMA | {"hidden_size": -2048},
@@ -134,7 +137,10 @@ def test_a_config_is_refused(run: Run, tmp_path: Path, content: Any) -> None:
     check_refused(run, path, "model", "import", "config.json")
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", '{"a": NaN}', "[" * 100_000, "\0", '{"hidden_size": ' + "9" * 5000 + "}", "kind: x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", '{"a": NaN}', "[" * 100_000, "\0", '{"hidden_size": ' + "9" * 5000 + "}", "kind: x"],
+)
 def test_what_is_no_json_is_refused(run: Run, tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)
@@ -143,7 +149,9 @@ def test_what_is_no_json_is_refused(run: Run, tmp_path: Path, text: str) -> None
 
 @pytest.mark.parametrize("name", ["board.yaml", "config.json"])
 @pytest.mark.parametrize("kind", ["directory", "pipe", "huge", "looped", "unreadable", "device", "forbidden"])
-def test_what_is_no_readable_plain_file_is_refused_at_once(run: Run, tmp_path: Path, name: str, kind: str) -> None:
+def test_what_is_no_readable_plain_file_is_refused_at_once(
+    run: Run, tmp_path: Path, name: str, kind: str
+) -> None:
     path = tmp_path / name
     if kind == "directory":
         path.mkdir()
@@ -173,7 +181,15 @@ def test_what_is_no_readable_plain_file_is_refused_at_once(run: Run, tmp_path: P
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("asked", ["presets show ./board.yaml", "presets check ./board.yaml", "estimate ./board.yaml", "sweep ./board.yaml --vary request.batch=1,2"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "presets show ./board.yaml",
+        "presets check ./board.yaml",
+        "estimate ./board.yaml",
+        "sweep ./board.yaml --vary request.batch=1,2",
+    ],
+)
 def test_every_command_refuses_the_same_file(run: Run, tmp_path: Path, asked: str) -> None:
     path = tmp_path / "board.yaml"
     path.write_text(DEVICE.replace("75 W", "75"))
@@ -190,7 +206,9 @@ def test_the_users_presets_come_before_the_built_in_ones(run: Run, tmp_path: Pat
     (tmp_path / "devices").mkdir()
     (tmp_path / "devices" / "gpu.yaml").write_text(DEVICE)
     (flagged,) = run("compare", "gpu", "--presets", str(tmp_path), "--json").json()["results"]
-    (by_environment,) = run("compare", "gpu", "--json", env={"NPUWATT_PRESETS": str(tmp_path)}).json()["results"]
+    (by_environment,) = run("compare", "gpu", "--json", env={"NPUWATT_PRESETS": str(tmp_path)}).json()[
+        "results"
+    ]
     assert flagged == by_environment
     assert flagged["preset"] == "gpu"
     assert flagged["power_w"] < 80

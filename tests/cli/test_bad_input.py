@@ -129,14 +129,20 @@ def test_a_count_is_a_whole_number_within_reason(run: Run, tmp_path: Path, optio
         assert option in told
 
 
-@pytest.mark.parametrize("text", ["", "\x1b[31mred", "a\nb", "x" * 5000, "../../etc/passwd", "gpu\u202e", "🔥"])
+@pytest.mark.parametrize(
+    "text", ["", "\x1b[31mred", "a\nb", "x" * 5000, "../../etc/passwd", "gpu\u202e", "🔥"]
+)
 def test_odd_names_are_refused_in_printable_lines(run: Run, tmp_path: Path, text: str) -> None:
     check_refused(run, tmp_path, "compare", "--", text)
 
 
-@pytest.mark.parametrize("text", ["=", "=1W", "devices.gpu.=1W", "devices..power_cap=1W", "devices.gpu.power_cap==1W", "\x07=1"])
+@pytest.mark.parametrize(
+    "text", ["=", "=1W", "devices.gpu.=1W", "devices..power_cap=1W", "devices.gpu.power_cap==1W", "\x07=1"]
+)
 @pytest.mark.parametrize("option", ["--set", "--vary"])
-def test_odd_addresses_are_refused_in_printable_lines(run: Run, tmp_path: Path, option: str, text: str) -> None:
+def test_odd_addresses_are_refused_in_printable_lines(
+    run: Run, tmp_path: Path, option: str, text: str
+) -> None:
     command = "sweep" if option == "--vary" else "compare"
     check_refused(run, tmp_path, command, "gpu", option, text)
 
@@ -150,7 +156,14 @@ def test_a_cap_without_sense_is_refused_or_answered_in_strict_json(run: Run, val
         assert done.json()["results"]
 
 
-@pytest.mark.parametrize("asked", ["compare gpu --batch 1000000 --input-len 100000000", "compare gpu --devices 1000000", "compare gpu --output-len 100000000"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "compare gpu --batch 1000000 --input-len 100000000",
+        "compare gpu --devices 1000000",
+        "compare gpu --output-len 100000000",
+    ],
+)
 def test_the_largest_request_is_answered_in_strict_json(run: Run, asked: str) -> None:
     done = run(*asked.split(), "--json")
     assert (done.code, done.err) == (0, "")

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 def completed(run: Run, words: str) -> list[str]:
     """What bash would offer for the last of `words`."""
     done = run(
-        env={"_NPUWATT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+        env={
+            "_NPUWATT_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        }
     )
     assert (done.code, done.err) == (0, "")
     return done.out.split()
@@ -47,7 +51,10 @@ def test_bash_is_offered(run: Run, words: str, offered: str) -> None:
 def test_bash_is_offered_every_device_and_no_network(run: Run) -> None:
     presets = run("presets", "list", "--format", "json").json()["presets"]
     offered = set(completed(run, "npuwatt compare "))
-    names = {folder: {preset["name"] for preset in presets if preset["folder"] == folder} for folder in ("devices", "networks")}
+    names = {
+        folder: {preset["name"] for preset in presets if preset["folder"] == folder}
+        for folder in ("devices", "networks")
+    }
     assert offered >= names["devices"]
     assert not offered & names["networks"]
 

@@ -100,7 +100,10 @@ def test_a_full_disk_exits_74(run: Run, style: str) -> None:
     assert len(done.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("asked", ["compare h100-sxn", "compare gpu --batch 0", "compare gpu --set devices.gpu.power_cap=500", "compare"])
+@pytest.mark.parametrize(
+    "asked",
+    ["compare h100-sxn", "compare gpu --batch 0", "compare gpu --set devices.gpu.power_cap=500", "compare"],
+)
 def test_debug_adds_nothing_to_an_error_of_the_user(run: Run, asked: str) -> None:
     refused(run(*asked.split(), "--debug"))
 
@@ -137,7 +140,9 @@ def test_a_slip_gets_the_name_that_was_meant(run: Run, asked: str, meant: str) -
 
 def test_a_slip_in_a_preset_gets_its_line_and_the_key_that_was_meant(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(UNSOUND.replace("bandwidth:", "bandwith:").replace("static_power: 5 W", "static_power: 5"))
+    path.write_text(
+        UNSOUND.replace("bandwidth:", "bandwith:").replace("static_power: 5 W", "static_power: 5")
+    )
     done = run("compare", str(path))
     assert (done.code, done.out) == (2, "")
     assert f"{path}:9: static_power" in done.err
@@ -160,7 +165,11 @@ def test_a_value_far_outside_the_known_range_is_said_to_be(run: Run, value: str)
     done = run("compare", "gpu", "--set", f"devices.gpu.levels.dram.bandwidth={value}", "--json")
     assert done.code == 0
     (result,) = done.json()["results"]
-    told = [note for note in (*result["notes"], *done.json()["notes"], *done.err.splitlines()) if "bandwidth" in note]
+    told = [
+        note
+        for note in (*result["notes"], *done.json()["notes"], *done.err.splitlines())
+        if "bandwidth" in note
+    ]
     assert told
     assert "3.19 TB/s" in told[0]
     assert "3.52 TB/s" in told[0]
@@ -170,7 +179,14 @@ def test_a_value_far_outside_the_known_range_is_said_to_be(run: Run, value: str)
 def test_ctrl_c_exits_130_with_one_line(environment: dict[str, str], empty: Path, style: str) -> None:
     import signal
 
-    asked = ("sweep", "gpu", "--vary", "request.batch=1..1000000:1000000", "--vary", "request.input_len=1..1000:1000")
+    asked = (
+        "sweep",
+        "gpu",
+        "--vary",
+        "request.batch=1..1000000:1000000",
+        "--vary",
+        "request.input_len=1..1000:1000",
+    )
     with subprocess.Popen(
         [sys.executable, "-m", "npuwatt", *asked, "--format", style],
         stdout=subprocess.PIPE,

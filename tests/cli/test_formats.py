@@ -38,7 +38,15 @@ COLUMNS = {
 
 
 def test_every_format_of_a_result_command_is_offered(run: Run) -> None:
-    for command in ("compare", "estimate", "sweep", "presets list", "presets show", "presets check", "presets path"):
+    for command in (
+        "compare",
+        "estimate",
+        "sweep",
+        "presets list",
+        "presets show",
+        "presets check",
+        "presets path",
+    ):
         text = " ".join(run(*command.split(), "-h").out.split())
         assert "table, plain, json, jsonl, csv or markdown" in text
 
@@ -106,7 +114,9 @@ def test_people_see_the_totals_of_a_check(run: Run, style: str) -> None:
     checked = records(run, "check")
     shown = run(*ASKED["check"][0], "--format", style).out
     assert sum(numbers_of(shown, "numbers")) == sum(preset["numbers"] for preset in checked)
-    assert sum(numbers_of(shown, "assumed")) == sum(preset["qualities"].get("assumed", 0) for preset in checked)
+    assert sum(numbers_of(shown, "assumed")) == sum(
+        preset["qualities"].get("assumed", 0) for preset in checked
+    )
 
 
 @pytest.mark.parametrize("style", ["json", "jsonl", "csv", *FOR_PEOPLE])
@@ -120,7 +130,9 @@ def test_an_import_shows_the_same_size_in_every_format(run: Run, config: Path, s
     elif style == "csv":
         (network,) = csv.DictReader(io.StringIO(done.out))
     else:
-        network = {"parameters_count": re.search(r"494,032,768|494,0\d\d,\d{3}", done.out)[0].replace(",", "")}  # type: ignore[index] # a miss is a failure
+        network = {
+            "parameters_count": re.search(r"494,032,768|494,0\d\d,\d{3}", done.out)[0].replace(",", "")
+        }  # type: ignore[index] # a miss is a failure
     # Qwen2.5-0.5B's safetensors hold 494,032,768 parameters (Hugging Face hub, model page).
     assert float(network["parameters_count"]) == pytest.approx(494_032_768, rel=1e-3)
 
@@ -177,7 +189,11 @@ def numbers_of(text: str, column: str, beside: str = "") -> list[float]:
     place, width = -1, 0
     for line in text.splitlines():
         is_markdown = line.startswith("|")
-        cells = line.replace("\\_", "_").strip("|").split("|") if is_markdown else re.split(r"\s{2,}", line.strip())
+        cells = (
+            line.replace("\\_", "_").strip("|").split("|")
+            if is_markdown
+            else re.split(r"\s{2,}", line.strip())
+        )
         cells = [cell.strip() for cell in cells]
         if column in cells and (not beside or beside in cells):
             place, width = cells.index(column), len(cells)
@@ -193,6 +209,10 @@ def quantity(text: str) -> float | None:
     match = re.fullmatch(r"([-+]?[\d.,]+(?:e[-+]?\d+)?) ?(\S*)", text)
     if match is None:
         return None
-    unit = next(unit for unit in UNITS if match[2].endswith(unit) and match[2][: len(match[2]) - len(unit)] in PREFIXES)
+    unit = next(
+        unit
+        for unit in UNITS
+        if match[2].endswith(unit) and match[2][: len(match[2]) - len(unit)] in PREFIXES
+    )
     worth = 0.5 if unit == "OPS" else 1.0  # two operations are one MAC
     return worth * float(match[1].replace(",", "")) * PREFIXES[match[2][: len(match[2]) - len(unit)]]

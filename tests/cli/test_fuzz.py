@@ -24,21 +24,80 @@ DEVICES = [FOLDER / "devices" / f"{name}.yaml" for name in ("h100-sxm", "samsung
 NETWORK = FOLDER / "networks" / "smollm2-135m.yaml"
 
 odd_numbers = st.sampled_from(
-    ["0", "-1", "1e400", "1e-400", ".nan", ".inf", "-.inf", "0x10", "1_000", "9" * 50, "1e9999", "½", "1,5", "- 1", "+1", "1e", "true", "~"]
+    [
+        "0",
+        "-1",
+        "1e400",
+        "1e-400",
+        ".nan",
+        ".inf",
+        "-.inf",
+        "0x10",
+        "1_000",
+        "9" * 50,
+        "1e9999",
+        "½",
+        "1,5",
+        "- 1",
+        "+1",
+        "1e",
+        "true",
+        "~",
+    ]
 )
-units = st.sampled_from(["", " ", "W", "GB/s", "TB/s", "pJ/bit", "pJ/MAC", "TOPS", "GiB", "%", "W/W", "/", "s", "µs", "QW", "W W"])
+units = st.sampled_from(
+    ["", " ", "W", "GB/s", "TB/s", "pJ/bit", "pJ/MAC", "TOPS", "GiB", "%", "W/W", "/", "s", "µs", "QW", "W W"]
+)
 quantities = st.builds("{}{}".format, odd_numbers | st.floats().map(repr) | st.integers().map(str), units)
 leaves: Any = (
-    quantities | st.text(max_size=20) | st.none() | st.booleans() | st.integers() | st.floats() | st.dates().map(str)
+    quantities
+    | st.text(max_size=20)
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.dates().map(str)
 )
 keys = st.sampled_from(
-    ["kind", "value", "low", "high", "source", "quality", "where", "peak", "levels", "dram", "bandwidth", "sources", "aliases", "name"]
+    [
+        "kind",
+        "value",
+        "low",
+        "high",
+        "source",
+        "quality",
+        "where",
+        "peak",
+        "levels",
+        "dram",
+        "bandwidth",
+        "sources",
+        "aliases",
+        "name",
+    ]
 ) | st.text(max_size=8)
 trees = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=8
 )
 addresses = st.lists(
-    st.sampled_from(["levels", "dram", "bandwidth", "peak", "int8", "bf16", "power_cap", "host", "banks", "value", "", "x", "link", "0"]),
+    st.sampled_from(
+        [
+            "levels",
+            "dram",
+            "bandwidth",
+            "peak",
+            "int8",
+            "bf16",
+            "power_cap",
+            "host",
+            "banks",
+            "value",
+            "",
+            "x",
+            "link",
+            "0",
+        ]
+    ),
     max_size=4,
 ).map(".".join)
 pieces = quantities | st.text(max_size=6)
@@ -74,7 +133,9 @@ def load_text(text: str | bytes, folder: str) -> Any:
 
 
 @moderate
-@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@given(
+    st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)
 @example(b"a: &a [*a]")
 @example(b"? [a]\n: 1")
 @example(b"!!python/name:os.system")
@@ -91,7 +152,11 @@ def test_any_bytes_are_a_mapping_or_refused(content: bytes) -> None:
 @moderate
 @given(trees)
 def test_any_tree_that_YAML_can_write_is_read_back_or_refused(tree: Any) -> None:
-    found = refused_or(lambda: parse_yaml(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass"), "mine.yaml"))
+    found = refused_or(
+        lambda: parse_yaml(
+            yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass"), "mine.yaml"
+        )
+    )
     assert found is None or isinstance(found.tree, dict)
 
 
@@ -135,7 +200,10 @@ def test_any_spec_of_an_address_is_swept_or_refused(address: str, spec: str, mor
 
 
 @moderate
-@given(name=st.sampled_from(["batch", "input_len", "output_len"]), spec=specs | st.sampled_from(["1..9:3", "1..99999:4log", "3,2,1", "1..1:2"]))
+@given(
+    name=st.sampled_from(["batch", "input_len", "output_len"]),
+    spec=specs | st.sampled_from(["1..9:3", "1..99999:4log", "3,2,1", "1..1:2"]),
+)
 def test_any_spec_of_a_length_is_swept_or_refused(name: str, spec: str) -> None:
     check_swept(f"request.{name}={spec}", more=False)
 

@@ -91,7 +91,16 @@ def test_options_that_commands_share_have_one_name_and_one_text(run: Run, comman
 def test_defaults_told_are_the_defaults_used(run: Run) -> None:
     request = run("compare", "gpu", "npu", "pim", "crossbar", "--format", "json").json()["request"]
     options = options_of(run("compare", "-h").out)
-    for option in ("--network", "--input-len", "--output-len", "--batch", "--weights", "--activations", "--kv-cache", "--constants"):
+    for option in (
+        "--network",
+        "--input-len",
+        "--output-len",
+        "--batch",
+        "--weights",
+        "--activations",
+        "--kv-cache",
+        "--constants",
+    ):
         told = re.search(r"default: \(?([\w.-]+)", options[option][1])
         assert told
         assert told[1] == str(request[option[2:].replace("-", "_")])
@@ -112,7 +121,11 @@ def options_of(text: str) -> dict[str, tuple[str, str]]:
     entries = re.split(r"\n(?=  -)", "\n" + section)[1:]
     found = {}
     for entry in entries:
-        names, _, rest = entry.strip().partition("  ") if "  " in entry.strip().splitlines()[0] else entry.strip().partition("\n")
+        names, _, rest = (
+            entry.strip().partition("  ")
+            if "  " in entry.strip().splitlines()[0]
+            else entry.strip().partition("\n")
+        )
         option = re.search(r"--[\w-]+", names)
         assert option, entry
         metavar = re.search(r" ([A-Z][A-Z=]*)$", names)

@@ -18,7 +18,18 @@ METRICS = ("ttft_s", "tpot_s", "tokens_per_s", "power_w", "energy_per_output_tok
 RESULT = {"device", "preset", "kind", "evidence", *METRICS, "energy_by_component_j", "bound_by", "fits", "devices",
           "devices_needed", "notes"}  # fmt: skip
 REQUEST = {"network", "batch", "input_len", "output_len", "weights", "activations", "kv_cache", "devices"}
-OP = {"name", "kind", "count", "macs", "weight_bytes", "activation_bytes", "kv_bytes", "time_s", "energy_j", "bound_by"}
+OP = {
+    "name",
+    "kind",
+    "count",
+    "macs",
+    "weight_bytes",
+    "activation_bytes",
+    "kv_bytes",
+    "time_s",
+    "energy_j",
+    "bound_by",
+}
 VARY = ("--vary", "request.batch=1,4096")
 TOO_BIG = ("--network", "llama-3.1-405b", "--devices", "1")
 BY_SCHEMA = {
@@ -40,7 +51,17 @@ BY_SCHEMA = {
 }
 COMPARED = {
     "chat": ("compare", "gpu", "npu", "pim", "crossbar"),
-    "many at once": ("compare", "gpu", "pim", "--batch", "32", "--network", "Qwen/Qwen3-32B", "--weights", "fp8"),
+    "many at once": (
+        "compare",
+        "gpu",
+        "pim",
+        "--batch",
+        "32",
+        "--network",
+        "Qwen/Qwen3-32B",
+        "--weights",
+        "fp8",
+    ),
     "one token": ("compare", "gpu", "npu", "--output-len", "1", "--batch", "7"),
     "several devices": ("compare", "gpu", "npu", "--network", "deepseek-v3", "--devices", "32"),
     "article": ("compare", "gpu", "npu", "pim", "--constants", "article"),
@@ -94,13 +115,23 @@ def test_an_estimate_has_the_promised_fields(run: Run) -> None:
 def test_a_row_of_a_sweep_has_the_names_of_a_comparison(run: Run) -> None:
     row = run(*BY_SCHEMA["sweep"], "--format", "json").json()["results"][0]
     assert row.keys() - {"request.batch"} <= RESULT
-    assert row.keys() >= {"request.batch", "device", *METRICS, "bound_by", "fits", "devices", "devices_needed"}
+    assert row.keys() >= {
+        "request.batch",
+        "device",
+        *METRICS,
+        "bound_by",
+        "fits",
+        "devices",
+        "devices_needed",
+    }
 
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_parts_sum_to_the_energy_of_a_token(run: Run, name: str) -> None:
     for _, result in compared(run, name):
-        assert sum(result["energy_by_component_j"].values()) == pytest.approx(result["energy_per_output_token_j"], rel=1e-9)
+        assert sum(result["energy_by_component_j"].values()) == pytest.approx(
+            result["energy_per_output_token_j"], rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -112,7 +143,9 @@ def test_metrics_mean_what_they_are_defined_as(run: Run, name: str) -> None:
         assert request_j > 0
         assert seconds > 0
         assert result["energy_per_output_token_j"] == pytest.approx(request_j / tokens_out, rel=1e-9)
-        assert result["energy_per_total_token_j"] == pytest.approx(request_j / (tokens_in + tokens_out), rel=1e-9)
+        assert result["energy_per_total_token_j"] == pytest.approx(
+            request_j / (tokens_in + tokens_out), rel=1e-9
+        )
         assert result["tokens_per_j"] == pytest.approx(tokens_out / request_j, rel=1e-9)
         assert result["tokens_per_s"] == pytest.approx(batch * tokens_out / seconds, rel=1e-9)
         assert result["power_w"] == pytest.approx(batch * request_j / seconds, rel=1e-9)
@@ -129,7 +162,9 @@ def test_ops_of_a_phase_sum_to_the_phase(run: Run, device: str, network: str) ->
         assert sum(phase["energy_by_component_j"].values()) == pytest.approx(phase["energy_j"], rel=1e-9)
     prefill, decode = document["phases"]
     assert document["ttft_s"] == pytest.approx(prefill["time_s"], rel=1e-9)
-    assert document["tpot_s"] == pytest.approx(decode["time_s"], rel=0.05)  # the mean step against the middle one
+    assert document["tpot_s"] == pytest.approx(
+        decode["time_s"], rel=0.05
+    )  # the mean step against the middle one
 
 
 def test_decode_is_a_step_in_the_middle_of_the_answer(run: Run) -> None:
@@ -161,7 +196,10 @@ def test_the_devices_needed_are_the_fewest_that_fit(run: Run) -> None:
     network = TOO_BIG[:2]
     (result,) = run("compare", "gpu", *TOO_BIG, "--json").json()["results"]
     needed = result["devices_needed"]
-    fits = [run("compare", "gpu", *network, "--devices", str(n), "--json").json()["results"][0] for n in (needed - 1, needed)]
+    fits = [
+        run("compare", "gpu", *network, "--devices", str(n), "--json").json()["results"][0]
+        for n in (needed - 1, needed)
+    ]
     assert [one["fits"] for one in fits] == [False, True]
     (chosen,) = run("compare", "gpu", *network, "--json").json()["results"]
     assert chosen["devices"] == needed
@@ -169,14 +207,20 @@ def test_the_devices_needed_are_the_fewest_that_fit(run: Run) -> None:
 
 
 def test_one_device_that_does_not_fit_leaves_the_others_their_numbers(run: Run) -> None:
-    results = run("compare", "h100-sxm", "b200-sxm", "--network", "llama-3.1-70b", "--devices", "1", "--json").json()["results"]
+    results = run(
+        "compare", "h100-sxm", "b200-sxm", "--network", "llama-3.1-70b", "--devices", "1", "--json"
+    ).json()["results"]
     assert [result["fits"] for result in results] == [False, True]
     assert results[1]["energy_per_output_token_j"] > 0
 
 
-@pytest.mark.parametrize("name", ["compare article", "estimate", "sweep", "presets-list", "presets-show", "presets-check"])
+@pytest.mark.parametrize(
+    "name", ["compare article", "estimate", "sweep", "presets-list", "presets-show", "presets-check"]
+)
 def test_output_is_the_same_byte_for_byte_under_any_hash_seed(run: Run, name: str) -> None:
-    first, second = (run(*BY_SCHEMA[name], "--json", env={"PYTHONHASHSEED": seed}).out for seed in ("1", "4242"))
+    first, second = (
+        run(*BY_SCHEMA[name], "--json", env={"PYTHONHASHSEED": seed}).out for seed in ("1", "4242")
+    )
     assert first == second
 
 

@@ -49,10 +49,21 @@ def test_a_flag_beats_the_environment_and_that_the_default(
 def test_the_format_may_come_from_the_environment(run: Run) -> None:
     assert run("compare", "gpu", env={"NPUWATT_FORMAT": "json"}).out == run("compare", "gpu", "--json").out
     assert run("compare", "gpu", "--format", "csv", env={"NPUWATT_FORMAT": "json"}).out.startswith("device,")
-    assert run("compare", "gpu", "--json", env={"NPUWATT_FORMAT": "csv"}).out == run("compare", "gpu", "--json").out
+    assert (
+        run("compare", "gpu", "--json", env={"NPUWATT_FORMAT": "csv"}).out
+        == run("compare", "gpu", "--json").out
+    )
 
 
-@pytest.mark.parametrize(("variable", "value"), [("NPUWATT_BATCH", "many"), ("NPUWATT_NETWORK", "llama-9"), ("NPUWATT_FORMAT", "jsn"), ("NPUWATT_PRESETS", "nowhere")])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NPUWATT_BATCH", "many"),
+        ("NPUWATT_NETWORK", "llama-9"),
+        ("NPUWATT_FORMAT", "jsn"),
+        ("NPUWATT_PRESETS", "nowhere"),
+    ],
+)
 def test_a_bad_value_in_the_environment_is_refused(run: Run, variable: str, value: str) -> None:
     done = run("compare", "gpu", env={variable: value})
     assert (done.code, done.out) == (2, "")
@@ -73,7 +84,16 @@ def test_set_takes_a_device_by_the_name_it_was_typed_with(run: Run) -> None:
     assert first["ttft_s"] > second["ttft_s"]
 
 
-@pytest.mark.parametrize(("value", "same"), [("3350 GB/s", True), ("3.35TB/s", True), ("3.35e12 B/s", True), ("26.8 Tbit/s", True), ("3.36TB/s", False)])
+@pytest.mark.parametrize(
+    ("value", "same"),
+    [
+        ("3350 GB/s", True),
+        ("3.35TB/s", True),
+        ("3.35e12 B/s", True),
+        ("26.8 Tbit/s", True),
+        ("3.36TB/s", False),
+    ],
+)
 def test_the_unit_of_a_value_may_be_any_of_its_kind(run: Run, value: str, same: bool) -> None:
     plain = run("compare", "gpu", "--json").json()["results"][0]["tpot_s"]
     done = run("compare", "gpu", "--set", f"devices.gpu.levels.dram.bandwidth={value}", "--json")

@@ -19,7 +19,14 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Run
 
-LONG = ("sweep", "gpu", "--vary", "request.batch=1..1000000:1000000", "--vary", "request.input_len=1..1000:1000")
+LONG = (
+    "sweep",
+    "gpu",
+    "--vary",
+    "request.batch=1..1000000:1000000",
+    "--vary",
+    "request.input_len=1..1000:1000",
+)
 OLD = "old\n"
 
 
@@ -131,8 +138,18 @@ def test_a_place_where_no_file_can_be_made_is_one_line(run: Run) -> None:
     assert len(done.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("asked", [("compare", "toaster"), ("presets", "show", "toaster"), ("sweep", "gpu", "--vary", "request.batch=0,1"), ("schema", "budget")])
-def test_an_error_leaves_an_old_file_as_it_is_and_makes_no_new_one(run: Run, tmp_path: Path, asked: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("compare", "toaster"),
+        ("presets", "show", "toaster"),
+        ("sweep", "gpu", "--vary", "request.batch=0,1"),
+        ("schema", "budget"),
+    ],
+)
+def test_an_error_leaves_an_old_file_as_it_is_and_makes_no_new_one(
+    run: Run, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
     path = tmp_path / "out"
     path.write_text(OLD)
     assert run(*asked, "-o", "out", cwd=tmp_path).code == 2
@@ -148,7 +165,9 @@ def test_an_import_of_another_size_leaves_an_old_file_as_it_is(run: Run, config:
     assert path.read_text() == OLD
 
 
-@pytest.mark.parametrize("asked", [("presets", "list"), ("sweep", "gpu", "--vary", "request.batch=1..5000:5000")])
+@pytest.mark.parametrize(
+    "asked", [("presets", "list"), ("sweep", "gpu", "--vary", "request.batch=1..5000:5000")]
+)
 def test_a_full_disk_leaves_an_old_file_as_it_is(run: Run, tmp_path: Path, asked: tuple[str, ...]) -> None:
     path = tmp_path / "out"
     path.write_text(OLD)
@@ -188,9 +207,23 @@ def test_ctrl_c_in_mid_write_leaves_an_old_file_as_it_is_and_nothing_beside_it(
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_two_runs_into_one_file_leave_one_whole_result(environment: dict[str, str], run: Run, tmp_path: Path) -> None:
-    asked = [sys.executable, "-m", "npuwatt", "sweep", "gpu", "--vary", "request.batch=1..20000:20000", "-o", "out"]
-    both = [subprocess.Popen(asked, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
+def test_two_runs_into_one_file_leave_one_whole_result(
+    environment: dict[str, str], run: Run, tmp_path: Path
+) -> None:
+    asked = [
+        sys.executable,
+        "-m",
+        "npuwatt",
+        "sweep",
+        "gpu",
+        "--vary",
+        "request.batch=1..20000:20000",
+        "-o",
+        "out",
+    ]
+    both = [
+        subprocess.Popen(asked, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)
+    ]
     assert [one.wait(120) for one in both] == [0, 0]
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out").read_text().count("\n") == 20_001

@@ -53,13 +53,17 @@ def test_light_commands_load_no_heavy_module(run: Run, name: str) -> None:
     asked, env = LIGHT[name]
     done = run(*asked, env=env, python=("-X", "importtime"))
     assert done.code == 0
-    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
+    loaded = {
+        line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")
+    }
     assert "npuwatt" in loaded
     heavy = HEAVY + (("yaml",) if IS_WHEEL else ())
     assert not loaded & set(heavy)
 
 
-def test_importing_the_library_changes_nothing_and_loads_nothing_heavy(environment: dict[str, str], empty: Path) -> None:
+def test_importing_the_library_changes_nothing_and_loads_nothing_heavy(
+    environment: dict[str, str], empty: Path
+) -> None:
     program = (
         "import gc, json, os, sys\n"
         "before = dict(os.environ), gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()\n"
@@ -68,7 +72,12 @@ def test_importing_the_library_changes_nothing_and_loads_nothing_heavy(environme
         "print(json.dumps([before == after, sorted(sys.modules)]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment, cwd=empty
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=empty,
     )
     unchanged, modules = json.loads(done.stdout)
     assert unchanged
@@ -81,7 +90,9 @@ def test_importing_the_library_changes_nothing_and_loads_nothing_heavy(environme
     ["compare gpu npu pim", "estimate pim --format table", "sweep gpu --vary request.batch=1,2", "presets list", "presets show gpu",
      "presets check gpu llama-3.1-8b", "model import config.json", "schema compare", "--version", "sweep -h", "compare toaster"],
 )  # fmt: skip
-def test_no_command_writes_a_file_or_opens_a_socket(run: Run, config: Path, tmp_path: Path, asked: str) -> None:
+def test_no_command_writes_a_file_or_opens_a_socket(
+    run: Run, config: Path, tmp_path: Path, asked: str
+) -> None:
     home, site = tmp_path / "home", tmp_path / "site"
     home.mkdir(mode=0o500)
     site.mkdir()
@@ -95,7 +106,9 @@ def test_no_command_writes_a_file_or_opens_a_socket(run: Run, config: Path, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_guard_of_the_test_above_catches_writes_and_sockets(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_guard_of_the_test_above_catches_writes_and_sockets(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(GUARD)
     programs = {"open('x', 'w')": 99, "import socket; socket.socket()": 98, "import os; os.mkdir('x')": 97}
     for program, code in programs.items():
@@ -110,5 +123,7 @@ def test_the_guard_of_the_test_above_catches_writes_and_sockets(environment: dic
 
 def test_the_command_and_the_module_are_the_same(run: Run, environment: dict[str, str], empty: Path) -> None:
     command = Path(sys.executable).with_name("npuwatt")
-    done = subprocess.run([command, "compare", "gpu"], capture_output=True, text=True, env=environment, cwd=empty)
+    done = subprocess.run(
+        [command, "compare", "gpu"], capture_output=True, text=True, env=environment, cwd=empty
+    )
     assert (done.returncode, done.stdout) == (0, run("compare", "gpu").out)

@@ -62,21 +62,38 @@ def test_a_pipe_gets_one_record_a_line_without_boxes_however_narrow(run: Run) ->
     assert not set(done.out) & set("│┃─━┏┓╭╮|")
 
 
-@pytest.mark.parametrize("line", ["$npuwatt compare gpu npu pim", "$npuwatt presets list", "$npuwatt estimate gpu --format json"])
-def test_a_pipe_that_closes_early_ends_a_command_silently(environment: dict[str, str], empty: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["$npuwatt compare gpu npu pim", "$npuwatt presets list", "$npuwatt estimate gpu --format json"]
+)
+def test_a_pipe_that_closes_early_ends_a_command_silently(
+    environment: dict[str, str], empty: Path, line: str
+) -> None:
     done = shell(f"{line} | head -n 1", environment, empty)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
 
 
-def test_a_pipe_that_closes_early_ends_a_long_sweep_silently(environment: dict[str, str], empty: Path) -> None:
+def test_a_pipe_that_closes_early_ends_a_long_sweep_silently(
+    environment: dict[str, str], empty: Path
+) -> None:
     line = "$npuwatt sweep gpu --vary request.batch=1..1000000:1000000 --format jsonl | head -n 1"
     done = shell(line, environment, empty)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("asked", ["compare gpu", "compare gpu --json", "--version", "-h", "presets list", "schema compare", "sweep gpu --vary request.batch=1..5000:5000"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "compare gpu",
+        "compare gpu --json",
+        "--version",
+        "-h",
+        "presets list",
+        "schema compare",
+        "sweep gpu --vary request.batch=1..5000:5000",
+    ],
+)
 def test_a_full_disk_is_one_line_and_74(environment: dict[str, str], empty: Path, asked: str) -> None:
     done = shell(f"$npuwatt {asked} > /dev/full", environment, empty)
     assert done.returncode == 74
@@ -98,7 +115,9 @@ def test_a_closed_standard_output_is_no_traceback(environment: dict[str, str], e
 
 
 @pytest.mark.parametrize("style", ["plain", "table", "markdown"])
-@pytest.mark.parametrize("asked", [("compare", "gpu", "npu", "pim"), ("presets", "show", "crossbar")], ids=" ".join)
+@pytest.mark.parametrize(
+    "asked", [("compare", "gpu", "npu", "pim"), ("presets", "show", "crossbar")], ids=" ".join
+)
 def test_an_ascii_locale_gets_ascii(
     environment: dict[str, str], empty: Path, asked: tuple[str, ...], style: str
 ) -> None:

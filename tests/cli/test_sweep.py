@@ -34,14 +34,18 @@ def compared(run: Run, *asked: str) -> list[Row]:
 
 def same(row: Row, one: Row) -> None:
     """A row against a comparison: texts and counts alike, numbers but for the order in which floats are added."""
-    assert {name: row[name] for name in ("device", "bound_by", "fits", "devices", "devices_needed")}.items() <= one.items()
+    assert {
+        name: row[name] for name in ("device", "bound_by", "fits", "devices", "devices_needed")
+    }.items() <= one.items()
     assert [row[name] for name in METRICS] == pytest.approx([one[name] for name in METRICS], rel=1e-13)
 
 
 @pytest.mark.parametrize("network", ["llama-3.1-8b", "deepseek-v3"])
 def test_rows_equal_a_loop_of_compare_value_for_value(run: Run, network: str) -> None:
     chosen = ("--network", network)
-    rows = swept(run, "gpu", "pim", *chosen, "--vary", "request.batch=1,48", "--vary", f"{BANDWIDTH}=2TB/s,5TB/s")
+    rows = swept(
+        run, "gpu", "pim", *chosen, "--vary", "request.batch=1,48", "--vary", f"{BANDWIDTH}=2TB/s,5TB/s"
+    )
     assert len(rows) == 8
     for batch, bandwidth in itertools.product(("1", "48"), ("2TB/s", "5TB/s")):
         loop = compared(run, "gpu", "pim", *chosen, "--batch", batch, "--set", f"{BANDWIDTH}={bandwidth}")
@@ -62,7 +66,9 @@ def test_rows_equal_a_loop_of_compare_value_for_value(run: Run, network: str) ->
         ("request.output_len", ("1", "900")),
     ],
 )
-def test_any_number_can_be_varied_and_equals_a_loop(run: Run, address: str, values: tuple[str, str] | None) -> None:
+def test_any_number_can_be_varied_and_equals_a_loop(
+    run: Run, address: str, values: tuple[str, str] | None
+) -> None:
     if values is None:  # an address that only some boards have: take it if the preset names it
         known = [number["address"] for number in run("presets", "show", "pim", "--json").json()["numbers"]]
         path = next(name for name in known if name.endswith(address.rpartition(".")[2]))
@@ -84,8 +90,14 @@ def test_points_of_a_grid_come_with_the_last_address_fastest(run: Run) -> None:
 
 
 def test_zip_takes_values_in_step(run: Run) -> None:
-    rows = swept(run, "gpu", "--zip", "--vary", "request.batch=1,2,4", "--vary", "request.input_len=1000..10:3")
-    assert [(row["request.batch"], row["request.input_len"]) for row in rows] == [(1, 1000), (2, 505), (4, 10)]
+    rows = swept(
+        run, "gpu", "--zip", "--vary", "request.batch=1,2,4", "--vary", "request.input_len=1000..10:3"
+    )
+    assert [(row["request.batch"], row["request.input_len"]) for row in rows] == [
+        (1, 1000),
+        (2, 505),
+        (4, 10),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +167,17 @@ def test_a_point_that_does_not_fit_is_a_row_without_numbers(run: Run) -> None:
     assert rows[1]["devices_needed"] is None or rows[1]["devices_needed"] > 1
 
 
-GRID = ("gpu", "npu", "pim", "--vary", "request.batch=1..4096:30log", "--vary", "request.input_len=1..4000:7", "--devices", "1")
+GRID = (
+    "gpu",
+    "npu",
+    "pim",
+    "--vary",
+    "request.batch=1..4096:30log",
+    "--vary",
+    "request.input_len=1..4000:7",
+    "--devices",
+    "1",
+)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -47,9 +47,15 @@ def test_no_color_beats_force_color_beats_the_terminal(
 
 @pytest.mark.parametrize(
     ("env", "colored"),
-    [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False), ({"FORCE_COLOR": ""}, False)],
+    [
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": ""}, False),
+    ],
 )
-def test_force_color_reaches_a_pipe_unless_no_color_forbids(run: Run, env: dict[str, str], colored: bool) -> None:
+def test_force_color_reaches_a_pipe_unless_no_color_forbids(
+    run: Run, env: dict[str, str], colored: bool
+) -> None:
     assert bool(STYLE.search(run("compare", "gpu", env=env).out)) == colored
 
 
@@ -72,7 +78,8 @@ def test_a_terminal_gets_a_table_and_a_pipe_does_not(screen: Screen, run: Run, p
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("compare", width) for width in (30, 40, 60, 80, 160, 200)] + [(name, width) for name in WIDE for width in (30, 60, 120)],
+    [("compare", width) for width in (30, 40, 60, 80, 160, 200)]
+    + [(name, width) for name in WIDE for width in (30, 60, 120)],
 )
 def test_no_number_is_cut_and_no_line_too_wide(run: Run, screen: Screen, name: str, width: int) -> None:
     cells = cells_of(run(*WIDE[name], "--format", "plain").out)
@@ -81,7 +88,9 @@ def test_no_number_is_cut_and_no_line_too_wide(run: Run, screen: Screen, name: s
     shown = screen(*WIDE[name], "--format", "table", width=width, env={"NO_COLOR": "1"})
     assert shown.code == 0
     assert "…" not in shown.out
-    assert not [number for number in numbers if not re.search(rf"(?<![\w.]){re.escape(number)}(?![\w.])", shown.out)]
+    assert not [
+        number for number in numbers if not re.search(rf"(?<![\w.]){re.escape(number)}(?![\w.])", shown.out)
+    ]
     lines = [line.strip() for line in shown.out.splitlines() if len(line.rstrip()) > width]
     assert not [line for line in lines if line not in cells]  # wider than the terminal: a single cell at most
 
@@ -113,7 +122,9 @@ def test_a_long_sweep_shows_progress_on_a_terminal(screen: Screen) -> None:
 
 
 @pytest.mark.parametrize(("more", "env"), [(("-q",), {}), ((), {"CI": "true"})])
-def test_progress_is_off_when_quiet_or_in_ci(screen: Screen, more: tuple[str, ...], env: dict[str, str]) -> None:
+def test_progress_is_off_when_quiet_or_in_ci(
+    screen: Screen, more: tuple[str, ...], env: dict[str, str]
+) -> None:
     assert screen(*LONG, *more, env=env, piped=True).err == ""
 
 
