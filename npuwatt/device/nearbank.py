@@ -12,8 +12,8 @@ from npuwatt.arrays import Real, side_by_side
 from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, dtype_for
 from npuwatt.device.costs import OpCosts
 from npuwatt.record import Record
-from npuwatt.workload.ops import STORED, Kind, OpTable
-from npuwatt.workload.request import SAME_BITS
+from npuwatt.workload.ops import STORED, OpTable
+from npuwatt.workload.request import SAME_BITS, width_bytes
 
 
 class Banks(Record):
@@ -57,7 +57,12 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     host, banks = board.host, board.banks
     alone = accelerator_costs(host, ops, devices)
     able = np.array(
-        [[_can_run(banks, kind, dtype) for kind, dtype in zip(ops.kinds, ops.dtypes, strict=True)]]
+        [
+            [
+                kind in (*STORED, "attention") and computes_as_stored(banks, dtype, float(stored_bytes))
+                for kind, dtype, stored_bytes in zip(ops.kinds, ops.dtypes, ops.operand_bytes[0], strict=True)
+            ]
+        ]
     )
     peak = side_by_side(
         banks.peak_macs_per_s[dtype_for(banks.peak_macs_per_s, dtype)] if can else 1.0
@@ -95,11 +100,7 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     )
 
 
-def _can_run(banks: Banks, kind: Kind, dtype: str) -> bool:
-    """Whether the units beside the banks know this kind of op and its number type."""
-    return kind in (*STORED, "attention") and knows_dtype(banks, dtype)
-
-
-def knows_dtype(banks: Banks, dtype: str) -> bool:
-    """Whether the units compute a number type: as it is, or as one of the same number of bits."""
-    return dtype in banks.peak_macs_per_s or SAME_BITS.get(dtype) in banks.peak_macs_per_s
+def computes_as_stored(banks: Banks, dtype: str, stored_bytes: float) -> bool:
+    """Whether the units multiply numbers of this type as they lie in memory: there is nothing to unpack them with."""
+    known = dtype in banks.peak_macs_per_s or SAME_BITS.get(dtype) in banks.peak_macs_per_s
+    return known and width_bytes(dtype) == stored_bytes

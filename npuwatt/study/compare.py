@@ -14,7 +14,7 @@ from npuwatt.record import Record
 from npuwatt.study.inference import Inference, inference
 from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen
-from npuwatt.workload.request import arithmetic_dtype
+from npuwatt.workload.request import arithmetic_dtype, width_bytes
 
 
 class Answer(Record):
@@ -108,10 +108,11 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
             f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared"
         )
     if device.kind == "near-bank-pim":
-        from npuwatt.device.nearbank import knows_dtype
+        from npuwatt.device.nearbank import computes_as_stored
 
-        if not knows_dtype(device.banks, arithmetic_dtype(request.weights, request.activations)):
+        wanted = arithmetic_dtype(request.weights, request.activations)
+        if not computes_as_stored(device.banks, wanted, width_bytes(request.weights)):
             notes.append(
-                "the units beside the banks do not compute these widths; products with weights run on the host"
+                f"the units beside the banks cannot multiply {request.weights} by {request.activations}; the host does"
             )
     return list(dict.fromkeys(notes))
