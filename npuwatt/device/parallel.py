@@ -19,8 +19,7 @@ def smallest_count(
     """
     together = np.ceil((weight_bytes + np.asarray(cache_bytes)) / capacity_bytes)
     room = capacity_bytes - np.asarray(cache_bytes) / cache_shards
-    with np.errstate(divide="ignore"):
-        copied = np.where(room > 0, np.ceil(weight_bytes / np.maximum(room, 1e-300)), np.inf)
+    copied = np.where(room > 0, np.ceil(weight_bytes / np.where(room > 0, room, 1.0)), np.inf)
     count = np.maximum(1.0, np.where(together <= cache_shards, together, np.maximum(copied, cache_shards)))
     return np.asarray(np.where(count <= MOST_DEVICES, count, np.inf))
 

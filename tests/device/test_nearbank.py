@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuwatt.device.accelerator import accelerator_costs
-from npuwatt.device.evaluate import power_cap_w, static_power_w
+from npuwatt.device.evaluate import static_power_w
 from npuwatt.device.nearbank import NearBankPim, nearbank_costs
 from npuwatt.preset import library
 from npuwatt.record import replace
@@ -137,4 +137,4 @@ def test_standby_of_every_part_adds_to_the_static_power_of_the_host(name: str) -
     pim = board(name)
     parts = pim.banks.parts_count * pim.banks.standby_power_w
     assert static_power_w(pim) == pytest.approx(pim.host.static_power_w + parts)
-    assert static_power_w(pim) < power_cap_w(pim)
+    assert static_power_w(pim) < pim.host.power_cap_w

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from npuwatt.arrays import Array, column
 from npuwatt.device.accelerator import Accelerator
 from npuwatt.device.costs import PhaseCosts
-from npuwatt.device.evaluate import Device, host_of, link_of, power_cap_w
+from npuwatt.device.evaluate import Device, host_of, static_power_w
 from npuwatt.preset import library
 from npuwatt.preset.paths import with_value
 from npuwatt.study.inference import Inference, inference
@@ -55,7 +55,7 @@ def phases(found: Inference) -> list[PhaseCosts]:
 
 
 def joules(phase: PhaseCosts) -> Array:
-    return np.sum([np.broadcast_to(part, phase.time_s.shape) for part in phase.energy_j.values()], axis=0)
+    return sum(phase.energy_j.values(), start=np.zeros(phase.time_s.shape))
 
 
 def fastest_bytes_per_s(chip: Device) -> float:
@@ -102,7 +102,7 @@ def test_mean_power_of_a_phase_never_exceeds_the_cap_of_each_device(name: str) -
         found = inference(network("llama-3.1-8b"), batches, chip, count)
         used = np.where(found.fits, found.devices, 1.0)
         for phase in phases(found):
-            assert (joules(phase) / phase.time_s <= used * power_cap_w(chip) * (1 + 1e-9)).all()
+            assert (joules(phase) / phase.time_s <= used * host_of(chip).power_cap_w * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -155,9 +155,9 @@ def test_more_bandwidth_or_peak_is_never_slower_and_never_spends_more_when_idle(
 def test_a_lower_power_cap_only_stretches_time(name: str) -> None:
     chip = device(name)
     path = ["power_cap"] if isinstance(chip, Accelerator) else ["host", "power_cap"]
-    host = host_of(chip)
-    room = np.geomspace(0.02, 20, 12) * (host.power_cap_w - host.static_power_w)
-    capped = with_value(chip, path, column(host.static_power_w + room))
+    static = static_power_w(chip)
+    room = np.geomspace(0.02, 20, 12) * (host_of(chip).power_cap_w - static)
+    capped = with_value(chip, path, column(static + room))
     found = inference(network("llama-3.1-8b"), asked(chip, batch=32), capped, 1.0)
     for phase in phases(found):
         assert (np.diff(phase.time_s[:, 0]) <= 0).all()
@@ -171,7 +171,7 @@ def test_a_lower_power_cap_only_stretches_time(name: str) -> None:
 @pytest.mark.parametrize("count", [None, 1.0, 8.0])
 def test_parts_sum_to_totals(name: str, count: float | None) -> None:
     chip = device(name)
-    if count and count > 1 and link_of(chip) is None:
+    if count and count > 1 and host_of(chip).link is None:
         pytest.skip("no link")
     found = inference(network("smollm2-135m"), asked(chip, batch=4, input_len=100, output_len=31), chip, count)
     if not found.fits.item():
