@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from types import ModuleType
 from typing import NoReturn
 
 from npuwatt import __version__
@@ -19,6 +20,8 @@ def main() -> NoReturn:
         leave(OK)
     gc.disable()  # nothing worth collecting while modules load; a sweep turns it on again
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a thread pool takes a third of numpy's import
+    for name in ("_add_newdocs", "_add_newdocs_scalars"):  # and docstrings for its C functions an eighth
+        sys.modules.setdefault(f"numpy._core.{name}", ModuleType(name))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
+import runpy
 import select
+import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +88,12 @@ class Run(Protocol):
     ) -> Done: ...
 
 
+class Quick(Protocol):
+    """`quick("compare", "toaster")`: as `run`, without the time that loading takes."""
+
+    def __call__(self, *args: str, cwd: Path | None = None) -> Done: ...
+
+
 class Screen(Protocol):
     """`screen("compare", "gpu", width=40)`: on a terminal, whose text comes back with its escapes."""
 
@@ -143,7 +155,8 @@ def run(environment: dict[str, str], empty: Path) -> Run:
             env=environment | dict(env or {}),
             cwd=cwd or empty,
             timeout=SECONDS,
-            preexec_fn=limits,
+            preexec_fn=limits,  # noqa: PLW1509 (no thread runs here)
+            check=False,
         )
         found = Done(done.returncode, done.stdout, done.stderr)
         if plain:
@@ -151,6 +164,63 @@ def run(environment: dict[str, str], empty: Path) -> Run:
         return found
 
     return run_it
+
+
+@pytest.fixture(scope="session")
+def quick(environment: dict[str, str], empty: Path) -> Quick:
+    """Long tables of arguments: a copy of this process, with the commands loaded, becomes npuwatt."""
+    before = dict(os.environ)
+    _become(environment)
+    importlib.import_module("npuwatt.cli.app")
+    importlib.import_module("npuwatt.study.compare")
+    _become(before)
+
+    def run_it(*args: str, cwd: Path | None = None) -> Done:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # threads of a numeric library are not copied
+                child = os.fork()
+            if child == 0:
+                _run_here(args, out.fileno(), err.fileno(), cwd or empty, environment)
+            _, status = os.waitpid(child, 0)
+            out.seek(0)
+            err.seek(0)
+            return Done(os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode())
+
+    return run_it
+
+
+def _become(environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _run_here(
+    args: tuple[str, ...], out: int, err: int, cwd: Path, environment: Mapping[str, str]
+) -> NoReturn:
+    """npuwatt in this process, which ends with it."""
+    try:
+        signal.alarm(SECONDS)
+        warnings.resetwarnings()
+        for ours, theirs in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
+            os.dup2(ours, theirs)
+        sys.stdin, sys.stdout, sys.stderr = (
+            open(number, mode, encoding="utf-8", closefd=False) for number, mode in enumerate("rww")
+        )
+        os.chdir(cwd)
+        _become(environment)
+        sys.argv = ["npuwatt", *args]
+        runpy.run_module("npuwatt", run_name="__main__")
+    except SystemExit as end:
+        sys.stdout.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ MOST_DEPTH = 16
 MOST_FAULTS = 20
 _INT = r"[+-]?(0|[1-9]\d{0,17})"
 _FLOAT = r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d{1,4})?"
+_PLAIN: dict[str, Any] = {"Real": float, "float": float, "int": int, "bool": bool, "str": str}
 _LEAF_KEYS = ("value", "low", "high", "source", "quality", "where")
 HEADER_KEYS = (
     "kind", "name", "about", "evidence", "class", "aliases", "source", "quality", "where", "sources",
@@ -321,7 +322,9 @@ class Reader:
 
 def _described(kind: type[Record]) -> tuple[dict[str, Any], dict[str, str]]:
     """Type hints of a record's fields, with columns left out, and the fields by preset key."""
-    hints = get_type_hints(kind, localns={"Real": float, "Array": float})
+    hints = {name: _PLAIN.get(text) for name, text in kind.__annotations__.items()}
+    if None in hints.values():  # more than plain kinds: worth what typing takes to resolve them
+        hints = get_type_hints(kind, localns={"Real": float, "Array": float})
     return hints, {units.key_of(name): name for name in names_of(kind)}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from conftest import Quick, Run
 
 DEVICE = """\
 kind: accelerator
@@ -103,7 +103,7 @@ BAD_CONFIG: dict[str, Any] = {
 }
 
 
-def check_refused(run: Run, path: Path, *asked: str, **how: Any) -> str:
+def check_refused(run: Quick | Run, path: Path, *asked: str, **how: Any) -> str:
     before = sorted(path.parent.iterdir())
     done = run(*asked, cwd=path.parent, **how)
     assert (done.code, done.out) == (2, ""), done.err
@@ -116,35 +116,35 @@ def check_refused(run: Run, path: Path, *asked: str, **how: Any) -> str:
     return done.err
 
 
-def test_the_device_and_the_config_that_are_broken_below_are_sound(run: Run, tmp_path: Path) -> None:
+def test_the_device_and_the_config_that_are_broken_below_are_sound(quick: Quick, tmp_path: Path) -> None:
     (tmp_path / "board.yaml").write_text(DEVICE)
     (tmp_path / "config.json").write_text(json.dumps(LLAMA))
-    done = run("compare", "./board.yaml", "--network", "./config.json", cwd=tmp_path)
+    done = quick("compare", "./board.yaml", "--network", "./config.json", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("text", BAD_YAML.values(), ids=BAD_YAML)
-def test_a_preset_is_refused(run: Run, tmp_path: Path, text: str | bytes) -> None:
+def test_a_preset_is_refused(quick: Quick, tmp_path: Path, text: str | bytes) -> None:
     path = tmp_path / "board.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    check_refused(run, path, "compare", "./board.yaml")
+    check_refused(quick, path, "compare", "./board.yaml")
 
 
 @pytest.mark.parametrize("content", BAD_CONFIG.values(), ids=BAD_CONFIG)
-def test_a_config_is_refused(run: Run, tmp_path: Path, content: Any) -> None:
+def test_a_config_is_refused(quick: Quick, tmp_path: Path, content: Any) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(content))
-    check_refused(run, path, "model", "import", "config.json")
+    check_refused(quick, path, "model", "import", "config.json")
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{", "null", '{"a": NaN}', "[" * 100_000, "\0", '{"hidden_size": ' + "9" * 5000 + "}", "kind: x"],
 )
-def test_what_is_no_json_is_refused(run: Run, tmp_path: Path, text: str) -> None:
+def test_what_is_no_json_is_refused(quick: Quick, tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)
-    check_refused(run, path, "compare", "gpu", "--network", "./config.json")
+    check_refused(quick, path, "compare", "gpu", "--network", "./config.json")
 
 
 @pytest.mark.parametrize("name", ["board.yaml", "config.json"])
@@ -190,16 +190,16 @@ def test_what_is_no_readable_plain_file_is_refused_at_once(
         "sweep ./board.yaml --vary request.batch=1,2",
     ],
 )
-def test_every_command_refuses_the_same_file(run: Run, tmp_path: Path, asked: str) -> None:
+def test_every_command_refuses_the_same_file(quick: Quick, tmp_path: Path, asked: str) -> None:
     path = tmp_path / "board.yaml"
     path.write_text(DEVICE.replace("75 W", "75"))
-    assert "board.yaml:9: power_cap" in check_refused(run, path, *asked.split())
+    assert "board.yaml:9: power_cap" in check_refused(quick, path, *asked.split())
 
 
-def test_a_broken_file_in_a_folder_of_presets_is_named(run: Run, tmp_path: Path) -> None:
+def test_a_broken_file_in_a_folder_of_presets_is_named(quick: Quick, tmp_path: Path) -> None:
     path = tmp_path / "board.yaml"
     path.write_text(DEVICE.replace("75 W", "75"))
-    assert "board.yaml:9: power_cap" in check_refused(run, path, "compare", "board", "--presets", ".")
+    assert "board.yaml:9: power_cap" in check_refused(quick, path, "compare", "board", "--presets", ".")
 
 
 def test_the_users_presets_come_before_the_built_in_ones(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from conftest import Quick
 
 CAP = "compare gpu --set devices.gpu.power_cap="
 BANDWIDTH = "sweep gpu --vary devices.gpu.levels.dram.bandwidth="
@@ -105,9 +105,9 @@ UNUSABLE = {
 }  # fmt: skip
 
 
-def check_refused(run: Run, folder: Path, *asked: str) -> str:
+def check_refused(quick: Quick, folder: Path, *asked: str) -> str:
     (folder / "here.txt").write_text("kept")
-    done = run(*asked, cwd=folder)
+    done = quick(*asked, cwd=folder)
     assert (done.code, done.out) == (2, ""), done.err
     assert 1 <= len(done.err.splitlines()) <= 3
     assert "Traceback" not in done.err
@@ -118,22 +118,22 @@ def check_refused(run: Run, folder: Path, *asked: str) -> str:
 
 
 @pytest.mark.parametrize("asked", UNUSABLE.values(), ids=UNUSABLE)
-def test_it_is_refused_in_a_line(run: Run, tmp_path: Path, asked: str) -> None:
-    check_refused(run, tmp_path, *asked.split())
+def test_it_is_refused_in_a_line(quick: Quick, tmp_path: Path, asked: str) -> None:
+    check_refused(quick, tmp_path, *asked.split())
 
 
 @pytest.mark.parametrize("option", ["--batch", "--devices", "--input-len", "--output-len"])
-def test_a_count_is_a_whole_number_within_reason(run: Run, tmp_path: Path, option: str) -> None:
+def test_a_count_is_a_whole_number_within_reason(quick: Quick, tmp_path: Path, option: str) -> None:
     for value in NUMBERS if option == "--batch" else NUMBERS[:3]:
-        told = check_refused(run, tmp_path, "compare", "gpu", f"{option}={value}")
+        told = check_refused(quick, tmp_path, "compare", "gpu", f"{option}={value}")
         assert option in told
 
 
 @pytest.mark.parametrize(
     "text", ["", "\x1b[31mred", "a\nb", "x" * 5000, "../../etc/passwd", "gpu\u202e", "🔥"]
 )
-def test_odd_names_are_refused_in_printable_lines(run: Run, tmp_path: Path, text: str) -> None:
-    check_refused(run, tmp_path, "compare", "--", text)
+def test_odd_names_are_refused_in_printable_lines(quick: Quick, tmp_path: Path, text: str) -> None:
+    check_refused(quick, tmp_path, "compare", "--", text)
 
 
 @pytest.mark.parametrize(
@@ -141,15 +141,15 @@ def test_odd_names_are_refused_in_printable_lines(run: Run, tmp_path: Path, text
 )
 @pytest.mark.parametrize("option", ["--set", "--vary"])
 def test_odd_addresses_are_refused_in_printable_lines(
-    run: Run, tmp_path: Path, option: str, text: str
+    quick: Quick, tmp_path: Path, option: str, text: str
 ) -> None:
     command = "sweep" if option == "--vary" else "compare"
-    check_refused(run, tmp_path, command, "gpu", option, text)
+    check_refused(quick, tmp_path, command, "gpu", option, text)
 
 
 @pytest.mark.parametrize("value", ["1e300W", "1e-300W", "1aW"])
-def test_a_cap_without_sense_is_refused_or_answered_in_strict_json(run: Run, value: str) -> None:
-    done = run(*(CAP + value).split(), "--json")
+def test_a_cap_without_sense_is_refused_or_answered_in_strict_json(quick: Quick, value: str) -> None:
+    done = quick(*(CAP + value).split(), "--json")
     assert done.code in (0, 2)
     assert "Warning" not in done.err
     if done.code == 0:
@@ -164,14 +164,14 @@ def test_a_cap_without_sense_is_refused_or_answered_in_strict_json(run: Run, val
         "compare gpu --output-len 100000000",
     ],
 )
-def test_the_largest_request_is_answered_in_strict_json(run: Run, asked: str) -> None:
-    done = run(*asked.split(), "--json")
+def test_the_largest_request_is_answered_in_strict_json(quick: Quick, asked: str) -> None:
+    done = quick(*asked.split(), "--json")
     assert (done.code, done.err) == (0, "")
     assert done.json()["results"]
 
 
-def test_a_missing_unit_gets_an_example_of_one(run: Run, tmp_path: Path) -> None:
-    told = check_refused(run, tmp_path, *(CAP + "500").split())
+def test_a_missing_unit_gets_an_example_of_one(quick: Quick, tmp_path: Path) -> None:
+    told = check_refused(quick, tmp_path, *(CAP + "500").split())
     assert "devices.gpu.power_cap" in told
     assert "'500'" in told
     assert "unit like W" in told

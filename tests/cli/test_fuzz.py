@@ -146,7 +146,7 @@ def load_text(text: str | bytes, folder: str) -> Any:
 @example(b"{a: " * 2000)
 def test_any_bytes_are_a_mapping_or_refused(content: bytes) -> None:
     found = refused_or(lambda: parse_yaml(content, "mine.yaml"))
-    assert found is None or isinstance(found, Document) and isinstance(found.tree, dict)
+    assert found is None or (isinstance(found, Document) and isinstance(found.tree, dict))
 
 
 @moderate

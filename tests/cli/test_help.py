@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run, Screen
+    from conftest import Quick, Run, Screen
 
 COMMANDS = ("", "compare", "estimate", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
             "presets path", "model", "model import")  # fmt: skip
@@ -34,12 +34,12 @@ every_command = pytest.mark.parametrize("command", COMMANDS)
 
 
 @every_command
-def test_help_is_the_same_by_every_way_to_it(run: Run, command: str) -> None:
-    short = run(*command.split(), "-h")
+def test_help_is_the_same_by_every_way_to_it(quick: Quick, command: str) -> None:
+    short = quick(*command.split(), "-h")
     assert (short.code, short.err) == (0, "")
     assert short.out.startswith("Usage: npuwatt")
-    assert run(*command.split(), "--help") == short
-    assert run("help", *command.split()) == short
+    assert quick(*command.split(), "--help") == short
+    assert quick("help", *command.split()) == short
 
 
 @pytest.mark.parametrize("command", ["", "presets", "model"])
@@ -49,10 +49,10 @@ def test_no_arguments_show_the_help(run: Run, command: str) -> None:
     assert bare.out.split() == asked.out.split()
 
 
-def test_the_commands_are_those_that_help_lists(run: Run) -> None:
+def test_the_commands_are_those_that_help_lists(quick: Quick) -> None:
     listed = {""}
     for group in ("", "presets", "model"):
-        section = run(*group.split(), "-h").out.partition("Commands:\n")[2]
+        section = quick(*group.split(), "-h").out.partition("Commands:\n")[2]
         listed |= {f"{group} {name}".strip() for name in re.findall(r"^  (\S+)", section, re.MULTILINE)}
     assert listed == {*COMMANDS, "help"}
 
@@ -65,12 +65,12 @@ def test_help_opens_with_an_example(run: Run, command: str) -> None:
 
 
 @every_command
-def test_every_example_of_a_help_runs(run: Run, tmp_path: Path, command: str) -> None:
+def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, command: str) -> None:
     (tmp_path / "presets" / "networks").mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    examples = re.findall(r"^    (npuwatt .*)$", run(*command.split(), "-h").out, re.MULTILINE)
+    examples = re.findall(r"^    (npuwatt .*)$", quick(*command.split(), "-h").out, re.MULTILINE)
     for example in examples:
-        done = run(*shlex.split(example)[1:], cwd=tmp_path)
+        done = quick(*shlex.split(example)[1:], cwd=tmp_path)
         assert done.code == 0, f"{example}: {done.err}"
         assert done.out or "--output" in example
 

@@ -47,7 +47,7 @@ def half_written(environment: dict[str, str], path: Path) -> Iterator[subprocess
         text=True,
         env=environment,
         cwd=path.parent,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 (no thread runs here)
     )
     try:
         end = time.monotonic() + 120

@@ -32,6 +32,7 @@ def shell(text: str, environment: dict[str, str], cwd: Path) -> subprocess.Compl
     return subprocess.run(
         ["bash", "-c", text],
         capture_output=True,
+        check=False,
         encoding="utf-8",
         stdin=subprocess.DEVNULL,
         env=environment | {"npuwatt": f"{sys.executable} -m npuwatt"},
@@ -124,6 +125,7 @@ def test_an_ascii_locale_gets_ascii(
     done = subprocess.run(
         [sys.executable, "-m", "npuwatt", *asked, "--format", style],
         capture_output=True,
+        check=False,
         stdin=subprocess.DEVNULL,
         env=environment | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         cwd=empty,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from conftest import Quick
 
 BANDWIDTH = "devices.gpu.levels.dram.bandwidth"
 METRICS = ("ttft_s", "tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j", "energy_per_total_token_j",
@@ -20,14 +20,14 @@ RESULTS = ("device", *METRICS, "bound_by", "fits", "devices", "devices_needed")
 Row = dict[str, Any]
 
 
-def swept(run: Run, *asked: str) -> list[Row]:
-    done = run("sweep", *asked, "--format", "jsonl")
+def swept(quick: Quick, *asked: str) -> list[Row]:
+    done = quick("sweep", *asked, "--format", "jsonl")
     assert (done.code, done.err) == (0, "")
     return done.lines()
 
 
-def compared(run: Run, *asked: str) -> list[Row]:
-    done = run("compare", *asked, "--format", "json")
+def compared(quick: Quick, *asked: str) -> list[Row]:
+    done = quick("compare", *asked, "--format", "json")
     assert done.code == 0
     return [{name: result[name] for name in RESULTS} for result in done.json()["results"]]
 
@@ -41,14 +41,14 @@ def same(row: Row, one: Row) -> None:
 
 
 @pytest.mark.parametrize("network", ["llama-3.1-8b", "deepseek-v3"])
-def test_rows_equal_a_loop_of_compare_value_for_value(run: Run, network: str) -> None:
+def test_rows_equal_a_loop_of_compare_value_for_value(quick: Quick, network: str) -> None:
     chosen = ("--network", network)
     rows = swept(
         run, "gpu", "pim", *chosen, "--vary", "request.batch=1,48", "--vary", f"{BANDWIDTH}=2TB/s,5TB/s"
     )
     assert len(rows) == 8
     for batch, bandwidth in itertools.product(("1", "48"), ("2TB/s", "5TB/s")):
-        loop = compared(run, "gpu", "pim", *chosen, "--batch", batch, "--set", f"{BANDWIDTH}={bandwidth}")
+        loop = compared(quick, "gpu", "pim", *chosen, "--batch", batch, "--set", f"{BANDWIDTH}={bandwidth}")
         point = (int(batch), 1e12 * int(bandwidth[0]))
         found = [row for row in rows if (row["request.batch"], row[BANDWIDTH]) == point]
         for row, one in zip(found, loop, strict=True):
@@ -67,29 +67,29 @@ def test_rows_equal_a_loop_of_compare_value_for_value(run: Run, network: str) ->
     ],
 )
 def test_any_number_can_be_varied_and_equals_a_loop(
-    run: Run, address: str, values: tuple[str, str] | None
+    quick: Quick, address: str, values: tuple[str, str] | None
 ) -> None:
     if values is None:  # an address that only some boards have: take it if the preset names it
-        known = [number["address"] for number in run("presets", "show", "pim", "--json").json()["numbers"]]
+        known = [number["address"] for number in quick("presets", "show", "pim", "--json").json()["numbers"]]
         path = next(name for name in known if name.endswith(address.rpartition(".")[2]))
         address, values = f"devices.pim.{path}", ("1TB/s", "1.7TB/s")
     device = address.split(".")[1] if address.startswith("devices.") else "npu"
-    rows = swept(run, device, "--vary", f"{address}={','.join(values)}")
+    rows = swept(quick, device, "--vary", f"{address}={','.join(values)}")
     for row, value in zip(rows, values, strict=True):
         change = ("--set", f"{address}={value}")
         if address.startswith("request."):
             change = ("--" + address.removeprefix("request.").replace("_", "-"), value)
-        (one,) = compared(run, device, *change)
+        (one,) = compared(quick, device, *change)
         same(row, one)
 
 
-def test_points_of_a_grid_come_with_the_last_address_fastest(run: Run) -> None:
-    rows = swept(run, "gpu", "--vary", "request.batch=1,2", "--vary", "request.input_len=10,20,30")
+def test_points_of_a_grid_come_with_the_last_address_fastest(quick: Quick) -> None:
+    rows = swept(quick, "gpu", "--vary", "request.batch=1,2", "--vary", "request.input_len=10,20,30")
     found = [(row["request.batch"], row["request.input_len"]) for row in rows]
     assert found == list(itertools.product((1, 2), (10, 20, 30)))
 
 
-def test_zip_takes_values_in_step(run: Run) -> None:
+def test_zip_takes_values_in_step(quick: Quick) -> None:
     rows = swept(
         run, "gpu", "--zip", "--vary", "request.batch=1,2,4", "--vary", "request.input_len=1000..10:3"
     )
@@ -116,13 +116,13 @@ def test_zip_takes_values_in_step(run: Run) -> None:
         ("request.batch", "5", [5]),
     ],
 )
-def test_a_spec_means_these_values(run: Run, address: str, spec: str, expected: list[float]) -> None:
-    values = [row[address] for row in swept(run, "gpu", "--vary", f"{address}={spec}")]
+def test_a_spec_means_these_values(quick: Quick, address: str, spec: str, expected: list[float]) -> None:
+    values = [row[address] for row in swept(quick, "gpu", "--vary", f"{address}={spec}")]
     assert values == pytest.approx(expected, rel=1e-12)
 
 
-def test_whole_numbers_stay_whole(run: Run) -> None:
-    rows = swept(run, "gpu", "--vary", "request.batch=1..1000:40log")
+def test_whole_numbers_stay_whole(quick: Quick) -> None:
+    rows = swept(quick, "gpu", "--vary", "request.batch=1..1000:40log")
     assert all(isinstance(row["request.batch"], int) for row in rows)
     assert rows[-1]["request.batch"] == 1000
 
@@ -134,34 +134,34 @@ def test_whole_numbers_stay_whole(run: Run) -> None:
         ("gpu", "--vary", f"{BANDWIDTH}=1TB/s..9TB/s:70", "--vary", "request.output_len=1..256:8log"),
     ],
 )
-def test_json_lines_and_csv_hold_the_same_rows(run: Run, asked: tuple[str, ...]) -> None:
-    rows = swept(run, *asked)
-    document = run("sweep", *asked, "--format", "json").json()
+def test_json_lines_and_csv_hold_the_same_rows(quick: Quick, asked: tuple[str, ...]) -> None:
+    rows = swept(quick, *asked)
+    document = quick("sweep", *asked, "--format", "json").json()
     assert document["results"] == rows
-    table = list(csv.DictReader(io.StringIO(run("sweep", *asked, "--format", "csv").out)))
+    table = list(csv.DictReader(io.StringIO(quick("sweep", *asked, "--format", "csv").out)))
     words = {True: "true", False: "false", None: ""}
     texts = [{name: words.get(value, str(value)) if not isinstance(value, (int, float)) or isinstance(value, bool) else repr(value)
               for name, value in row.items()} for row in rows]  # fmt: skip
     assert table == texts
 
 
-def test_columns_are_the_addresses_as_typed_and_then_the_names_of_compare(run: Run) -> None:
+def test_columns_are_the_addresses_as_typed_and_then_the_names_of_compare(quick: Quick) -> None:
     asked = ("h100-sxm", "--vary", "request.batch=1,2", "--vary", "devices.h100-sxm.power_cap=500W,600W")
-    header = run("sweep", *asked).out.splitlines()[0].split(",")
+    header = quick("sweep", *asked).out.splitlines()[0].split(",")
     assert header == ["request.batch", "devices.h100-sxm.power_cap", *RESULTS]
-    assert list(swept(run, *asked)[0]) == header
+    assert list(swept(quick, *asked)[0]) == header
 
 
-def test_a_device_given_by_path_keeps_its_path_in_the_columns(run: Run) -> None:
-    folder = run("presets", "path", "--json").json()["paths"][-1]["path"]
+def test_a_device_given_by_path_keeps_its_path_in_the_columns(quick: Quick) -> None:
+    folder = quick("presets", "path", "--json").json()["paths"][-1]["path"]
     path = f"{folder}/devices/h100-sxm.yaml"
-    rows = swept(run, path, "--vary", f"devices.{path}.power_cap=500W,600W")
+    rows = swept(quick, path, "--vary", f"devices.{path}.power_cap=500W,600W")
     assert [row[f"devices.{path}.power_cap"] for row in rows] == [500, 600]
     assert rows[0]["device"] == path
 
 
-def test_a_point_that_does_not_fit_is_a_row_without_numbers(run: Run) -> None:
-    rows = swept(run, "gpu", "--vary", "request.batch=1,1000000", "--devices", "1")
+def test_a_point_that_does_not_fit_is_a_row_without_numbers(quick: Quick) -> None:
+    rows = swept(quick, "gpu", "--vary", "request.batch=1,1000000", "--devices", "1")
     assert [row["fits"] for row in rows] == [True, False]
     assert all(rows[1][name] is None for name in (*METRICS, "bound_by"))
     assert rows[1]["devices_needed"] is None or rows[1]["devices_needed"] > 1
@@ -181,61 +181,61 @@ GRID = (
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_best_points_are_the_best_of_the_full_sweep(run: Run, metric: str) -> None:
-    rows = [row for row in swept(run, *GRID) if row["fits"]]
+def test_the_best_points_are_the_best_of_the_full_sweep(quick: Quick, metric: str) -> None:
+    rows = [row for row in swept(quick, *GRID) if row["fits"]]
     assert 0 < len(rows) < 630  # some do not fit
     sign = -1 if metric.startswith("tokens_") else 1
     ranked = sorted((row for row in rows if row[metric] is not None), key=lambda row: sign * row[metric])
-    best = swept(run, *GRID, "--best", metric, "--top", "25")
+    best = swept(quick, *GRID, "--best", metric, "--top", "25")
     assert [row[metric] for row in best] == pytest.approx([row[metric] for row in ranked[:25]], rel=1e-13)
     points = {(row["device"], row["request.batch"], row["request.input_len"]): row for row in rows}
     for row in best:
         same(row, points[row["device"], row["request.batch"], row["request.input_len"]])
 
 
-def test_one_point_is_kept_unless_more_are_asked_for(run: Run) -> None:
-    (best,) = swept(run, *GRID, "--best", "tokens_per_j")
-    assert best == swept(run, *GRID, "--best", "tokens_per_j", "--top", "25")[0]
+def test_one_point_is_kept_unless_more_are_asked_for(quick: Quick) -> None:
+    (best,) = swept(quick, *GRID, "--best", "tokens_per_j")
+    assert best == swept(quick, *GRID, "--best", "tokens_per_j", "--top", "25")[0]
 
 
-def test_the_best_of_points_that_do_not_fit_is_none(run: Run) -> None:
+def test_the_best_of_points_that_do_not_fit_is_none(quick: Quick) -> None:
     asked = ("gpu", "--network", "llama-3.1-405b", "--devices", "1", "--vary", "request.batch=1,2")
-    assert swept(run, *asked, "--best", "power_w") == []
+    assert swept(quick, *asked, "--best", "power_w") == []
 
 
-def test_more_than_there_is_keeps_all(run: Run) -> None:
+def test_more_than_there_is_keeps_all(quick: Quick) -> None:
     asked = ("gpu", "--vary", "request.batch=1,2,4")
-    best = swept(run, *asked, "--best", "tokens_per_s", "--top", "100")
+    best = swept(quick, *asked, "--best", "tokens_per_s", "--top", "100")
     assert [row["request.batch"] for row in best] == [4, 2, 1]
 
 
 @pytest.mark.parametrize("style", ["csv", "json", "jsonl", "plain", "table", "markdown"])
-def test_the_best_points_come_in_every_format(run: Run, style: str) -> None:
-    done = run("sweep", *GRID, "--best", "tokens_per_j", "--format", style)
+def test_the_best_points_come_in_every_format(quick: Quick, style: str) -> None:
+    done = quick("sweep", *GRID, "--best", "tokens_per_j", "--format", style)
     assert (done.code, done.err) == (0, "")
-    (best,) = swept(run, *GRID, "--best", "tokens_per_j")
+    (best,) = swept(quick, *GRID, "--best", "tokens_per_j")
     assert str(best["request.batch"]) in done.out
 
 
 @pytest.mark.parametrize("more", [(), ("--best", "power_w"), ("--best", "power_w", "--top", "7"), ("--zip",)])
-def test_a_dry_run_counts_what_a_run_gives(run: Run, more: tuple[str, ...]) -> None:
+def test_a_dry_run_counts_what_a_run_gives(quick: Quick, more: tuple[str, ...]) -> None:
     asked = ("gpu", "npu", "--vary", "request.batch=1,2,4", "--vary", "request.input_len=1..9:3", *more)
-    count = run("sweep", *asked, "--dry-run", "--json").json()
-    rows = swept(run, *asked)
+    count = quick("sweep", *asked, "--dry-run", "--json").json()
+    rows = swept(quick, *asked)
     assert count["rows"] == len(rows)
     assert count["points"] == (3 if "--zip" in more else 9)
 
 
-def test_a_dry_run_of_a_billion_points_computes_none_of_them(run: Run) -> None:
+def test_a_dry_run_of_a_billion_points_computes_none_of_them(quick: Quick) -> None:
     asked = ("gpu", "--vary", "request.batch=1..1000000:1000000", "--vary", f"{BANDWIDTH}=1TB/s..9TB/s:1000")
-    count = run("sweep", *asked, "--dry-run", "--json").json()
+    count = quick("sweep", *asked, "--dry-run", "--json").json()
     assert (count["points"], count["rows"]) == (10**9, 10**9)
-    text = run("sweep", *asked, "--dry-run", "--format", "plain").out
+    text = quick("sweep", *asked, "--dry-run", "--format", "plain").out
     assert "1000000000" in text.replace(",", "")
 
 
-def test_rows_beyond_one_chunk_keep_the_order_of_the_grid(run: Run) -> None:
-    rows = swept(run, "gpu", "npu", "--vary", "request.batch=1..40000:40000", "--devices", "1")
+def test_rows_beyond_one_chunk_keep_the_order_of_the_grid(quick: Quick) -> None:
+    rows = swept(quick, "gpu", "npu", "--vary", "request.batch=1..40000:40000", "--devices", "1")
     assert len(rows) == 80_000
     for device in ("gpu", "npu"):
         assert [row["request.batch"] for row in rows if row["device"] == device] == list(range(1, 40001))

@@ -143,3 +143,9 @@ def test_every_chip_draws_its_static_power_beside_the_host() -> None:
 def test_arrays_of_nothing_are_refused(field: str) -> None:
     with pytest.raises(NpuwattError, match=field.removesuffix("_count")):
         replace(ARRAYS, **{field: 0.0})
+
+
+def test_a_cap_that_the_chips_draw_at_rest_is_refused() -> None:
+    tight = replace(ISAAC.host, power_cap_w=(ISAAC.host.static_power_w + static_power_w(ISAAC)) / 2)
+    with pytest.raises(NpuwattError, match="power_cap"):
+        replace(ISAAC, host=tight)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from npuwatt.device.accelerator import accelerator_costs
 from npuwatt.device.evaluate import static_power_w
 from npuwatt.device.nearbank import NearBankPim, nearbank_costs
+from npuwatt.errors import NpuwattError
 from npuwatt.preset import library
 from npuwatt.record import replace
 from npuwatt.study.inference import phase_ops
@@ -138,3 +139,10 @@ def test_standby_of_every_part_adds_to_the_static_power_of_the_host(name: str) -
     parts = pim.banks.parts_count * pim.banks.standby_power_w
     assert static_power_w(pim) == pytest.approx(pim.host.static_power_w + parts)
     assert static_power_w(pim) < pim.host.power_cap_w
+
+
+def test_a_cap_that_the_parts_draw_at_rest_is_refused() -> None:
+    pim = board("samsung-hbm2-pim")
+    tight = replace(pim.host, power_cap_w=(pim.host.static_power_w + static_power_w(pim)) / 2)
+    with pytest.raises(NpuwattError, match="power_cap"):
+        replace(pim, host=tight)

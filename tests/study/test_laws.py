@@ -116,15 +116,17 @@ def test_a_larger_batch_never_lowers_the_time_of_a_step(name: str, shape: str) -
 
 
 @pytest.mark.parametrize("name", DEVICES)
-def test_a_longer_context_never_lowers_the_time_of_a_step(name: str) -> None:
+def test_a_longer_context_never_lowers_the_time_of_a_step_before_the_power_cap(name: str) -> None:
+    # Under a cap it may: an op that moves beside the banks spends less, and the others may run faster.
     chip = device(name)
     lengths = column(np.unique(np.rint(np.geomspace(1, 10**6, 60))))
     for shape in ("llama-3.1-8b", "gemma-3-4b", "llama-4-scout"):
         found = inference(network(shape), asked(chip, input_len=lengths, output_len=1.0), chip, 1.0)
-        assert found.decode is not None
-        if shape != "llama-4-scout":  # a chunked window empties as a new chunk begins
-            assert (np.diff(found.decode.time_s[:, 0]) >= -1e-12 * found.decode.time_s[1:, 0]).all()
-        assert (np.diff(found.prefill.time_s[:, 0]) >= -1e-12 * found.prefill.time_s[1:, 0]).all()
+        for phase in phases(found):
+            if phase is found.decode and shape == "llama-4-scout":
+                continue  # a chunked window empties as a new chunk begins
+            time_s = (phase.time_s - phase.limit_s["power"])[:, 0]
+            assert (np.diff(time_s) >= -1e-9 * time_s[1:]).all()
 
 
 @given(
@@ -171,9 +173,9 @@ def test_a_lower_power_cap_only_stretches_time(name: str) -> None:
 @pytest.mark.parametrize("count", [None, 1.0, 8.0])
 def test_parts_sum_to_totals(name: str, count: float | None) -> None:
     chip = device(name)
-    if count and count > 1 and host_of(chip).link is None:
-        pytest.skip("no link")
     found = inference(network("smollm2-135m"), asked(chip, batch=4, input_len=100, output_len=31), chip, count)
+    if count == 8 and host_of(chip).link is None:
+        assert not found.fits.item()
     if not found.fits.item():
         assert all(np.isnan(value).all() for value in found.metrics().values())
         return
