@@ -15,9 +15,10 @@ OK, GATE_FAILED, BAD_INPUT, BUG, IO_FAILED, INTERRUPTED = 0, 1, 2, 70, 74, 130
 
 def main() -> NoReturn:
     """Run the command line and leave at once: taking a large interpreter down costs more than many a command."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (a closed stream, for as long as the process)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if sys.argv[1:] in (["--version"], ["-V"]):
-        print(f"npuwatt {__version__}")
-        leave(OK)
+        leave(run([], answer=f"npuwatt {__version__}"))
     gc.disable()  # nothing worth collecting while modules load; a sweep turns it on again
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a thread pool takes a third of numpy's import
     for name in ("_add_newdocs", "_add_newdocs_scalars"):  # and docstrings for its C functions an eighth
@@ -28,16 +29,19 @@ def main() -> NoReturn:
     leave(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
-    """The exit code of one command."""
+def run(arguments: list[str], answer: str = "") -> int:
+    """The exit code of one command, or of printing an answer that needs none."""
     try:
-        from npuwatt.cli.app import invoke
+        if answer:
+            print(answer)
+            code = OK
+        else:
+            from npuwatt.cli.app import invoke
 
-        code = invoke(arguments)
+            code = invoke(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who closed the pipe has seen enough
@@ -49,9 +53,11 @@ def run(arguments: list[str]) -> int:
         )
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return IO_FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is a bug and ends as one)
         if "--debug" in arguments:
-            raise
+            import traceback
+
+            traceback.print_exc()
         text = str(error).splitlines()[:1] or [""]
         print(f"npuwatt {__version__} has a bug: {type(error).__name__}: {text[0][:200]}", file=sys.stderr)
         print("please report the command and this line; --debug shows where it happened", file=sys.stderr)
@@ -60,6 +66,8 @@ def run(arguments: list[str]) -> int:
 
 def leave(code: int) -> NoReturn:
     """Flush and end without tear-down, unless a coverage run needs its last words."""
+    if code == INTERRUPTED:
+        print("interrupted", file=sys.stderr)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

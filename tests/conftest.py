@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TextIO
 
 import pytest
 
@@ -155,7 +155,7 @@ def run(environment: dict[str, str], empty: Path) -> Run:
             env=environment | dict(env or {}),
             cwd=cwd or empty,
             timeout=SECONDS,
-            preexec_fn=limits,  # noqa: PLW1509 (no thread runs here)
+            preexec_fn=limits,
             check=False,
         )
         found = Done(done.returncode, done.stdout, done.stderr)
@@ -197,6 +197,10 @@ def _become(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
+def _stream(number: int, mode: str) -> TextIO:
+    return open(number, mode, encoding="utf-8", closefd=False)  # type: ignore[return-value] # of text modes
+
+
 def _run_here(
     args: tuple[str, ...], out: int, err: int, cwd: Path, environment: Mapping[str, str]
 ) -> NoReturn:
@@ -206,9 +210,7 @@ def _run_here(
         warnings.resetwarnings()
         for ours, theirs in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
             os.dup2(ours, theirs)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, encoding="utf-8", closefd=False) for number, mode in enumerate("rww")
-        )
+        sys.stdin, sys.stdout, sys.stderr = map(_stream, range(3), "rww")
         os.chdir(cwd)
         _become(environment)
         sys.argv = ["npuwatt", *args]
@@ -216,7 +218,7 @@ def _run_here(
     except SystemExit as end:
         sys.stdout.flush()
         os._exit(end.code if isinstance(end.code, int) else 1)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (a copy of pytest must never run on)
         traceback.print_exc()
         sys.stderr.flush()
     finally:

@@ -110,6 +110,7 @@ def invoke(arguments: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         text = " ".join(error.format_message().split())
+        text = text if len(text) <= 300 else text[:299] + "…"
         return _refuse([f"{text[0].lower()}{text[1:]}".rstrip(".") + "; -h shows what is accepted"])
     return code if isinstance(code, int) else 0
 

@@ -65,7 +65,7 @@ def check_format(style: str | None, as_json: bool) -> str | None:
 
         near = did_you_mean(style, FORMATS) or f"; expected one of {', '.join(FORMATS)}"
         raise NpuwattError(f"--format: {shown(style)} given{near}")
-    if as_json and style not in (None, "json"):
+    if as_json and style not in (None, "json", os.environ.get("NPUWATT_FORMAT")):
         raise NpuwattError(f"--json and --format {style}: expected one of them")
     return "json" if as_json else style
 
@@ -79,15 +79,15 @@ def wants_color(stream: TextIO, no_color: bool) -> bool:
 
 def check_output(output: str | None) -> None:
     """Fail before any work if a file cannot come to be where it is wanted."""
-    if output in (None, "-"):
+    if output is None or output == "-":
         return
-    folder = os.path.dirname(os.path.abspath(str(output)))
-    if "\0" in str(output) or not os.path.isdir(folder):
+    if not output or os.path.isdir(output):
+        raise NpuwattError(f"--output {shown(output)}: is a folder; expected a file")
+    folder = os.path.dirname(os.path.abspath(output))
+    if "\0" in output or not os.path.isdir(folder):
         raise NpuwattError(
             f"--output {shown(output)}: there is no folder {shown(folder)}; expected a file in an existing one"
         )
-    if os.path.isdir(str(output)):
-        raise NpuwattError(f"--output {shown(output)}: is a folder; expected a file")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npuwatt.cli.emit import FORMATS
 from npuwatt.errors import NpuwattError
 
 # Text choices are plain str and checked by the library, so that its one-line errors hold for both.
@@ -103,6 +104,7 @@ FORMAT = Annotated[
     str | None,
     typer.Option(
         "--format", "-f", envvar="NPUWATT_FORMAT", metavar="FORMAT", rich_help_panel=_OUTPUT,
+        autocompletion=lambda incomplete: list(FORMATS),
         help="table, plain, json, jsonl, csv or markdown.", show_default="table; plain in a pipe",
     ),
 ]  # fmt: skip

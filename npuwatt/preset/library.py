@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def _compiled(relative: str) -> Any:
         return json.load(stream)
 
 
+@cache
 def index() -> dict[str, dict[str, Any]]:
     """Folder -> name -> summary of each built-in preset."""
     found = _compiled("index.json")
@@ -80,7 +82,8 @@ def summary(tree: dict[str, Any]) -> dict[str, Any]:
     return found | {"aliases": [str(alias) for alias in aliases] if isinstance(aliases, list) else []}
 
 
-def sources() -> dict[str, dict[str, str]]:
+@cache
+def sources() -> Mapping[str, dict[str, str]]:
     """Citations by key: `cite` and the `quality` of numbers taken from there."""
     found = _compiled("sources.json")
     if found is None:

@@ -80,7 +80,7 @@ def fitting(table: Table, width: int) -> list[Table]:
         groups[-1].append(i)
         used += _GAP + widths[i]
     if any(widths[0] + 1 + sum(_GAP + widths[i] for i in group) > width for group in groups):
-        return [_cards(table)]
+        return [_cards(table, width)]
     return [
         Table(
             columns=tuple(table.columns[i] for i in (0, *group)),
@@ -92,8 +92,12 @@ def fitting(table: Table, width: int) -> list[Table]:
     ]
 
 
-def _cards(table: Table) -> Table:
+def _cards(table: Table, width: int) -> Table:
+    """Each row as lines of name and value, on two lines where one is too short for both."""
     lines = []
     for row in table.rows:
-        lines += [f"{name}: {cell}" for name, cell in zip(table.columns, row, strict=True) if cell] + [""]
+        for name, cell in zip(table.columns, row, strict=True):
+            if cell:
+                lines += [f"{name}: {cell}"] if len(name) + 2 + len(cell) <= width else [f"{name}:", cell]
+        lines.append("")
     return Table(columns=(table.columns[0],), rows=tuple((line,) for line in lines))

@@ -128,7 +128,7 @@ def _check_whole(option: str, value: int | None, most: int) -> None:
     if value is not None and (
         isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most
     ):
-        raise RequestError(f"{option}: {value} given; expected a whole number from 1 to {most}")
+        raise RequestError(f"{option}: {shown(str(value))} given; expected a whole number from 1 to {most}")
 
 
 def _as_the_network_takes_it(

@@ -31,7 +31,7 @@ class Chosen(Record, Generic[T]):
 def _sources_for(document: Document) -> dict[str, dict[str, str]]:
     """Built-in citations, and those that a user's preset brings along under `sources:`."""
     own = document.tree.get("sources", {})
-    known = library.sources()
+    known = dict(library.sources())
     if not isinstance(own, dict):
         raise PresetError(
             f"{document.at('sources')}: {shown(own)} given; expected a mapping of keys to citations"

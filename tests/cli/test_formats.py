@@ -16,7 +16,25 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 PREFIXES = {"a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0,
             "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}  # fmt: skip
-UNITS = ("OPS", "MAC/B", "MAC/s", "J/MAC", "J/B", "B/s", "MAC", "Hz", "W", "J", "s", "B", "m", "x", "%", "")
+UNITS = (
+    "OPS",
+    "J/bit",
+    "MAC/B",
+    "MAC/s",
+    "J/MAC",
+    "J/B",
+    "B/s",
+    "MAC",
+    "Hz",
+    "W",
+    "J",
+    "s",
+    "B",
+    "m",
+    "x",
+    "%",
+    "",
+)
 # The list of a JSON document that the other formats show row by row.
 ASKED = {
     "compare": (("compare", "gpu", "npu", "pim", "crossbar"), "results"),
@@ -213,5 +231,5 @@ def quantity(text: str) -> float | None:
         for unit in UNITS
         if match[2].endswith(unit) and match[2][: len(match[2]) - len(unit)] in PREFIXES
     )
-    worth = 0.5 if unit == "OPS" else 1.0  # two operations are one MAC
+    worth = {"OPS": 0.5, "J/bit": 8.0}.get(unit, 1.0)  # two operations are one MAC, eight bits a byte
     return worth * float(match[1].replace(",", "")) * PREFIXES[match[2][: len(match[2]) - len(unit)]]

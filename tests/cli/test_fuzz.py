@@ -18,7 +18,7 @@ from npuwatt.preset.library import presets_root
 from npuwatt.preset.load import Document, parse_yaml
 from npuwatt.study.scenario import Chosen, load_device, load_network
 
-moderate = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+moderate = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 FOLDER = Path(presets_root())
 DEVICES = [FOLDER / "devices" / f"{name}.yaml" for name in ("h100-sxm", "samsung-hbm2-pim", "ibm-hermes")]
 NETWORK = FOLDER / "networks" / "smollm2-135m.yaml"

@@ -1,4 +1,4 @@
-"""JSON for machines: valid by its schema, defined as it says, the same from run to run, never NaN."""
+"""JSON for machines: valid by its schema, defined as it says, the same from run to quick, never NaN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped] # no stubs are needed for three calls
 
 if TYPE_CHECKING:
-    from conftest import Run
+    from conftest import Quick, Run
 
 NAMES = ("compare", "estimate", "sweep", "sweep-count", "presets-list", "presets-show", "presets-check", "presets-path",
          "model-import")  # fmt: skip
@@ -70,50 +70,50 @@ COMPARED = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_schema_is_a_valid_schema_of_2020_12(run: Run, name: str) -> None:
-    schema = run("schema", name).json()
+def test_every_schema_is_a_valid_schema_of_2020_12(quick: Quick, name: str) -> None:
+    schema = quick("schema", name).json()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize("name", BY_SCHEMA)
-def test_every_document_passes_the_schema_it_names(run: Run, name: str) -> None:
-    done = run(*BY_SCHEMA[name], "--format", "json")
+def test_every_document_passes_the_schema_it_names(quick: Quick, name: str) -> None:
+    done = quick(*BY_SCHEMA[name], "--format", "json")
     assert (done.code, done.err) == (0, "")
-    validate(run, done.json(), name.split()[0])
+    validate(quick, done.json(), name.split()[0])
 
 
-def test_an_import_passes_the_schema_it_names(run: Run, config: Path) -> None:
-    validate(run, run("model", "import", str(config), "--json").json(), "model-import")
+def test_an_import_passes_the_schema_it_names(quick: Quick, config: Path) -> None:
+    validate(quick, quick("model", "import", str(config), "--json").json(), "model-import")
 
 
 @pytest.mark.parametrize("name", ["compare", "estimate", "sweep"])
-def test_a_schema_refuses_a_document_without_its_results(run: Run, name: str) -> None:
-    document = run(*BY_SCHEMA[name], "--format", "json").json()
+def test_a_schema_refuses_a_document_without_its_results(quick: Quick, name: str) -> None:
+    document = quick(*BY_SCHEMA[name], "--format", "json").json()
     del document["phases" if name == "estimate" else "results"]
     with pytest.raises(ValidationError):
-        validate(run, document, name)
+        validate(quick, document, name)
 
 
-def test_a_comparison_has_the_promised_fields(run: Run) -> None:
-    document = run(*BY_SCHEMA["compare"], "--format", "json").json()
+def test_a_comparison_has_the_promised_fields(quick: Quick) -> None:
+    document = quick(*BY_SCHEMA["compare"], "--format", "json").json()
     assert document["schema"] == "npuwatt.compare/1"
-    assert f"npuwatt {document['npuwatt']}\n" == run("--version").out
+    assert f"npuwatt {document['npuwatt']}\n" == quick("--version").out
     assert document["request"].keys() >= REQUEST
     assert [result["device"] for result in document["results"]] == ["gpu", "npu", "pim", "crossbar"]
     assert all(result.keys() >= RESULT for result in document["results"])
     assert document["sources"]
 
 
-def test_an_estimate_has_the_promised_fields(run: Run) -> None:
-    document = run(*BY_SCHEMA["estimate"], "--format", "json").json()
+def test_an_estimate_has_the_promised_fields(quick: Quick) -> None:
+    document = quick(*BY_SCHEMA["estimate"], "--format", "json").json()
     assert document["schema"] == "npuwatt.estimate/1"
     assert [phase["phase"] for phase in document["phases"]] == ["prefill", "decode"]
     assert all(op.keys() >= OP for phase in document["phases"] for op in phase["ops"])
 
 
-def test_a_row_of_a_sweep_has_the_names_of_a_comparison(run: Run) -> None:
-    row = run(*BY_SCHEMA["sweep"], "--format", "json").json()["results"][0]
+def test_a_row_of_a_sweep_has_the_names_of_a_comparison(quick: Quick) -> None:
+    row = quick(*BY_SCHEMA["sweep"], "--format", "json").json()["results"][0]
     assert row.keys() - {"request.batch"} <= RESULT
     assert row.keys() >= {
         "request.batch",
@@ -127,16 +127,16 @@ def test_a_row_of_a_sweep_has_the_names_of_a_comparison(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_parts_sum_to_the_energy_of_a_token(run: Run, name: str) -> None:
-    for _, result in compared(run, name):
+def test_parts_sum_to_the_energy_of_a_token(quick: Quick, name: str) -> None:
+    for _, result in compared(quick, name):
         assert sum(result["energy_by_component_j"].values()) == pytest.approx(
             result["energy_per_output_token_j"], rel=1e-9
         )
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_metrics_mean_what_they_are_defined_as(run: Run, name: str) -> None:
-    for request, result in compared(run, name):
+def test_metrics_mean_what_they_are_defined_as(quick: Quick, name: str) -> None:
+    for request, result in compared(quick, name):
         batch, tokens_in, tokens_out = (request[key] for key in ("batch", "input_len", "output_len"))
         request_j = result["energy_per_request_j"]
         seconds = result["ttft_s"] + (result["tpot_s"] or 0.0) * (tokens_out - 1)
@@ -153,8 +153,8 @@ def test_metrics_mean_what_they_are_defined_as(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("network", ["llama-3.1-8b", "deepseek-v3"])
 @pytest.mark.parametrize("device", ["gpu", "npu", "pim"])
-def test_ops_of_a_phase_sum_to_the_phase(run: Run, device: str, network: str) -> None:
-    document = run("estimate", device, "--network", network, "--json").json()
+def test_ops_of_a_phase_sum_to_the_phase(quick: Quick, device: str, network: str) -> None:
+    document = quick("estimate", device, "--network", network, "--json").json()
     assert document["fits"]
     for phase in document["phases"]:
         for field in ("time_s", "energy_j"):
@@ -167,21 +167,21 @@ def test_ops_of_a_phase_sum_to_the_phase(run: Run, device: str, network: str) ->
     )  # the mean step against the middle one
 
 
-def test_decode_is_a_step_in_the_middle_of_the_answer(run: Run) -> None:
+def test_decode_is_a_step_in_the_middle_of_the_answer(quick: Quick) -> None:
     for lengths, context in ((("512", "256"), 640), (("100", "1"), 100), (("7", "9"), 11)):
         asked = ("estimate", "gpu", "--input-len", lengths[0], "--output-len", lengths[1], "--json")
-        assert run(*asked).json()["phases"][1]["context_tokens"] == context
+        assert quick(*asked).json()["phases"][1]["context_tokens"] == context
 
 
-def test_an_estimate_has_the_metrics_of_a_comparison(run: Run) -> None:
-    (result,) = run("compare", "gpu", "--json").json()["results"]
-    estimate = run("estimate", "gpu", "--json").json()
+def test_an_estimate_has_the_metrics_of_a_comparison(quick: Quick) -> None:
+    (result,) = quick("compare", "gpu", "--json").json()["results"]
+    estimate = quick("estimate", "gpu", "--json").json()
     assert {name: estimate[name] for name in METRICS} == {name: result[name] for name in METRICS}
 
 
 @pytest.mark.parametrize("style", ["json", "jsonl", "csv", "plain", "table", "markdown"])
-def test_a_request_that_does_not_fit_is_an_answer_without_numbers(run: Run, style: str) -> None:
-    done = run("compare", "gpu", *TOO_BIG, "--format", style)
+def test_a_request_that_does_not_fit_is_an_answer_without_numbers(quick: Quick, style: str) -> None:
+    done = quick("compare", "gpu", *TOO_BIG, "--format", style)
     assert (done.code, done.err) == (0, "")
     assert "nan" not in done.out.lower().split()
     if style == "json":
@@ -192,22 +192,22 @@ def test_a_request_that_does_not_fit_is_an_answer_without_numbers(run: Run, styl
         assert result["notes"]
 
 
-def test_the_devices_needed_are_the_fewest_that_fit(run: Run) -> None:
+def test_the_devices_needed_are_the_fewest_that_fit(quick: Quick) -> None:
     network = TOO_BIG[:2]
-    (result,) = run("compare", "gpu", *TOO_BIG, "--json").json()["results"]
+    (result,) = quick("compare", "gpu", *TOO_BIG, "--json").json()["results"]
     needed = result["devices_needed"]
     fits = [
-        run("compare", "gpu", *network, "--devices", str(n), "--json").json()["results"][0]
+        quick("compare", "gpu", *network, "--devices", str(n), "--json").json()["results"][0]
         for n in (needed - 1, needed)
     ]
     assert [one["fits"] for one in fits] == [False, True]
-    (chosen,) = run("compare", "gpu", *network, "--json").json()["results"]
+    (chosen,) = quick("compare", "gpu", *network, "--json").json()["results"]
     assert chosen["devices"] == needed
     assert any(str(needed) in note for note in chosen["notes"])
 
 
-def test_one_device_that_does_not_fit_leaves_the_others_their_numbers(run: Run) -> None:
-    results = run(
+def test_one_device_that_does_not_fit_leaves_the_others_their_numbers(quick: Quick) -> None:
+    results = quick(
         "compare", "h100-sxm", "b200-sxm", "--network", "llama-3.1-70b", "--devices", "1", "--json"
     ).json()["results"]
     assert [result["fits"] for result in results] == [False, True]
@@ -224,12 +224,12 @@ def test_output_is_the_same_byte_for_byte_under_any_hash_seed(run: Run, name: st
     assert first == second
 
 
-def compared(run: Run, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    document = run(*COMPARED[name], "--format", "json").json()
+def compared(quick: Quick, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    document = quick(*COMPARED[name], "--format", "json").json()
     assert all(result["fits"] for result in document["results"])
     return [(document["request"], result) for result in document["results"]]
 
 
-def validate(run: Run, document: Any, name: str) -> None:
+def validate(quick: Quick, document: Any, name: str) -> None:
     assert document["schema"] == f"npuwatt.{name}/1"
-    Draft202012Validator(run("schema", name).json()).validate(document)
+    Draft202012Validator(quick("schema", name).json()).validate(document)

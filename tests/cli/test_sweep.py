@@ -44,7 +44,7 @@ def same(row: Row, one: Row) -> None:
 def test_rows_equal_a_loop_of_compare_value_for_value(quick: Quick, network: str) -> None:
     chosen = ("--network", network)
     rows = swept(
-        run, "gpu", "pim", *chosen, "--vary", "request.batch=1,48", "--vary", f"{BANDWIDTH}=2TB/s,5TB/s"
+        quick, "gpu", "pim", *chosen, "--vary", "request.batch=1,48", "--vary", f"{BANDWIDTH}=2TB/s,5TB/s"
     )
     assert len(rows) == 8
     for batch, bandwidth in itertools.product(("1", "48"), ("2TB/s", "5TB/s")):
@@ -91,7 +91,7 @@ def test_points_of_a_grid_come_with_the_last_address_fastest(quick: Quick) -> No
 
 def test_zip_takes_values_in_step(quick: Quick) -> None:
     rows = swept(
-        run, "gpu", "--zip", "--vary", "request.batch=1,2,4", "--vary", "request.input_len=1000..10:3"
+        quick, "gpu", "--zip", "--vary", "request.batch=1,2,4", "--vary", "request.input_len=1000..10:3"
     )
     assert [(row["request.batch"], row["request.input_len"]) for row in rows] == [
         (1, 1000),

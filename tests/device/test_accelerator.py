@@ -26,6 +26,8 @@ from npuwatt.record import replace
 from npuwatt.study.scenario import load_device
 from npuwatt.workload.ops import Op, OpTable, table
 
+FIXED = settings(derandomize=True, deadline=None)
+
 CHIP = Accelerator(
     peak_macs_per_s={"bf16": 100e12, "int8": 200e12},
     mac_energy_j_per_mac={"bf16": 1e-12, "int8": 0.3e-12},
@@ -94,6 +96,7 @@ def test_overheads_bring_bare_parts_to_the_board_by_hand() -> None:
     )
 
 
+@FIXED
 @given(macs=amounts, weights=amounts, inputs=amounts, devices=st.integers(1, 64))
 def test_no_op_beats_the_peak_or_the_memory(macs: float, weights: float, inputs: float, devices: int) -> None:
     one = Op("one", "matmul", "bf16", macs=macs, weight_bytes=weights, activation_bytes=inputs)
@@ -103,7 +106,7 @@ def test_no_op_beats_the_peak_or_the_memory(macs: float, weights: float, inputs:
 
 
 @given(macs=amounts, weights=amounts, gain=gains, part=st.sampled_from(["peak", "dram", "buffer"]))
-@settings(deadline=None)
+@FIXED
 def test_a_faster_part_is_never_slower_and_spends_no_more(
     macs: float, weights: float, gain: float, part: str
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_faster_part_is_never_slower_and_spends_no_more(
     assert energy_j(after) == energy_j(before)
 
 
+@FIXED
 @given(macs=amounts, moved=amounts)
 def test_no_level_moves_less_than_main_memory(macs: float, moved: float) -> None:
     found = level_bytes(CHIP.levels, np.array([[moved]]), np.array([[macs]]), np.array([[2.0]]))

@@ -27,6 +27,8 @@ from npuwatt.study.scenario import load_device, load_network
 from npuwatt.workload.ops import STORED, Op, table
 from npuwatt.workload.request import Request
 
+FIXED = settings(derandomize=True, deadline=None)
+
 ROOT = Path(library.presets_root())
 _LOADED = load_device(str(ROOT / "devices" / "isaac-rram.yaml")).record
 assert isinstance(_LOADED, Crossbar)
@@ -79,7 +81,7 @@ def test_a_step_takes_the_longer_of_settling_and_converting(columns_per_adc: flo
 @given(
     k=st.integers(1, 20_000), n=st.integers(1, 20_000), tokens=st.integers(1, 500), devices=st.integers(1, 9)
 )
-@settings(deadline=None)
+@FIXED
 def test_time_depends_on_tokens_and_not_on_the_size_of_the_matrix(
     k: int, n: int, tokens: int, devices: int
 ) -> None:
@@ -115,16 +117,15 @@ def test_capacity_counts_cells() -> None:
     assert uses_of_a_cell(pairs) == 8 * 8
 
 
+@FIXED
 @given(cell_bits=st.integers(1, 8), weight_bits=st.integers(1, 16))
 def test_a_weight_takes_as_many_slices_as_cover_its_bits(cell_bits: int, weight_bits: int) -> None:
-    slices = columns_per_weight(
-        replace(ARRAYS, cell_bits=float(cell_bits), weight_bits=float(weight_bits))
-    )
+    slices = columns_per_weight(replace(ARRAYS, cell_bits=float(cell_bits), weight_bits=float(weight_bits)))
     assert slices * cell_bits >= weight_bits > (slices - 1) * cell_bits
 
 
 @given(gain=st.floats(1, 100), field=st.sampled_from(["adc_energy_j", "dac_energy_j", "cell_energy_j"]))
-@settings(deadline=None)
+@FIXED
 def test_dearer_parts_never_cost_less(gain: float, field: str) -> None:
     work = table([product(300, 300, tokens=2)])
     dearer = replace(BOARD, arrays=replace(ARRAYS, **{field: getattr(ARRAYS, field) * gain}))

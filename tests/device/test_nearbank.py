@@ -22,6 +22,8 @@ from npuwatt.workload.network import Network
 from npuwatt.workload.ops import Kind, Op, OpTable, table
 from npuwatt.workload.request import Request
 
+FIXED = settings(derandomize=True, deadline=None)
+
 ROOT = Path(library.presets_root())
 BOARDS = sorted(
     path.stem for path in (ROOT / "devices").glob("*.yaml") if "kind: near-bank-pim" in path.read_text()
@@ -116,7 +118,7 @@ def test_what_the_units_cannot_compute_runs_on_the_host(kind: Kind, dtype: str) 
 
 
 @given(batch=st.integers(1, 10_000), more=st.integers(0, 10_000), devices=st.integers(1, 16))
-@settings(deadline=None, max_examples=40)
+@settings(FIXED, max_examples=40)
 def test_a_larger_batch_never_makes_an_op_of_a_step_faster(batch: int, more: int, devices: int) -> None:
     pim = board("samsung-hbm2-pim")
     few, many = (ops("llama-3.1-8b", "decode", float(b)) for b in (batch, batch + more))

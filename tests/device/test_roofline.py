@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuwatt.arrays import column, row
@@ -14,6 +14,8 @@ from npuwatt.device.accelerator import Accelerator
 from npuwatt.device.roofline import ridge_macs_per_byte, roofline_time_s
 from npuwatt.preset import library
 from npuwatt.study.scenario import load_device
+
+FIXED = settings(derandomize=True, deadline=None)
 
 amounts = st.floats(min_value=1e-3, max_value=1e15)
 gains = st.floats(min_value=1, max_value=100)
@@ -27,6 +29,7 @@ def test_tpu_v1_ridge_point() -> None:
     assert ridge == pytest.approx(1350, rel=0.01)
 
 
+@FIXED
 @given(macs=amounts, moved=amounts, peak=amounts, bandwidth=amounts)
 def test_no_op_is_faster_than_either_roof(macs: float, moved: float, peak: float, bandwidth: float) -> None:
     found = roofline_time_s(
@@ -36,6 +39,7 @@ def test_no_op_is_faster_than_either_roof(macs: float, moved: float, peak: float
     assert found >= moved / bandwidth
 
 
+@FIXED
 @given(macs=amounts, moved=amounts, peak=amounts, bandwidth=amounts, gain=gains)
 def test_more_of_either_roof_is_never_slower(
     macs: float, moved: float, peak: float, bandwidth: float, gain: float
@@ -46,6 +50,7 @@ def test_more_of_either_roof_is_never_slower(
     assert roofline_time_s(*ops, peak_macs_per_s=gain * peak, bandwidth_bytes_per_s=bandwidth) <= slow
 
 
+@FIXED
 @given(moved=amounts, peak=amounts, bandwidth=amounts)
 def test_at_the_ridge_point_arithmetic_and_data_take_equally_long(
     moved: float, peak: float, bandwidth: float

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from npuwatt.preset import library
 from npuwatt.study.compare import Comparison, compare
 
+FIXED = settings(derandomize=True, deadline=None)
+
 INDEX = library.index()
 
 
@@ -41,7 +43,7 @@ def test_a_byte_from_dram_costs_exactly_100_macs() -> None:
 
 
 @given(batch=st.integers(1, 5000))
-@settings(deadline=None, max_examples=25)
+@settings(FIXED, max_examples=25)
 def test_the_share_of_moving_weights_is_10_over_10_plus_a_tenth_of_the_batch(batch: int) -> None:
     assert share(answered(batch), "decode") == pytest.approx(10 / (10 + 0.1 * batch), rel=1e-12)
 
