@@ -89,7 +89,7 @@ def _unit(text: str) -> tuple[float, str] | None:
         return (0.01 if text else 1.0), "1"
     upper, _, lower = text.partition("/")
     above = _one_unit(upper.strip())
-    if not lower:
+    if "/" not in text:
         return above
     below = _one_unit(lower.strip())
     if above is None or below is None:
@@ -124,14 +124,15 @@ def parse(text: str | float, suffix: str) -> float:
     return value
 
 
-_SHOW = {"J": "J", "W": "W", "s": "s", "B": "B", "B/s": "B/s", "J/B": "J/B", "J/MAC": "J/MAC", "MAC/s": "MAC/s",
-         "MAC": "MAC", "Hz": "Hz", "m": "m", "1": ""}  # fmt: skip
+def si_unit(suffix: str) -> str:
+    """The SI unit that a name suffix stands for; '' for a plain number."""
+    dimension = SUFFIXES[suffix][0] if suffix else "1"
+    return "" if dimension == "1" else dimension
 
 
 def show(value: float, suffix: str, digits: int = 3) -> str:
     """An SI number for people: `3.2e-11`, '_j_per_byte' -> '32 pJ/B'."""
-    unit = _SHOW[SUFFIXES[suffix][0]] if suffix else ""
-    return show_in(value, unit, digits)
+    return show_in(value, si_unit(suffix), digits)
 
 
 def show_in(value: float, unit: str, digits: int = 3) -> str:

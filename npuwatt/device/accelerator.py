@@ -93,13 +93,20 @@ class Accelerator(Record):
         require.fraction(
             utilization=self.utilization_fraction, regulator_efficiency=self.regulator_efficiency_fraction
         )
-        headroom = self.power_cap_w - self.static_power_w
-        require.positive(**{"power_cap: headroom over static_power in W": headroom})
+        check_headroom(self)
 
     @property
     def memory(self) -> MemoryLevel:
         """Main memory: the first level."""
         return next(iter(self.levels.values()))
+
+
+def check_headroom(chip: Accelerator, others_w: Real = 0.0, *, name: str = "power_cap") -> None:
+    """Raise NpuwattError unless the cap leaves room for work above what the board draws at rest."""
+    room_w = chip.power_cap_w - chip.static_power_w - others_w
+    if float(np.min(room_w)) <= 0:
+        at_rest_w = float(np.max(chip.power_cap_w - room_w))
+        raise NpuwattError(f"{name}: expected more than the {at_rest_w:.4g} W that the board draws at rest")
 
 
 def dtype_for(supported: Mapping[str, object], dtype: str) -> str:

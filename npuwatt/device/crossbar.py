@@ -8,7 +8,7 @@ import numpy as np
 
 from npuwatt import require
 from npuwatt.arrays import Real
-from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j
+from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, check_headroom
 from npuwatt.device.costs import OpCosts
 from npuwatt.record import Record
 from npuwatt.workload.ops import STORED, OpTable
@@ -56,6 +56,9 @@ class Crossbar(Record):
     arrays: Arrays
 
     kind: ClassVar[Literal["crossbar"]] = "crossbar"
+
+    def __post_init__(self) -> None:
+        check_headroom(self.host, self.arrays.parts_count * self.arrays.static_power_w, name="host.power_cap")
 
 
 def weights_held_count(arrays: Arrays) -> Real:

@@ -9,7 +9,13 @@ import numpy as np
 
 from npuwatt import require
 from npuwatt.arrays import Real, side_by_side
-from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, dtype_for
+from npuwatt.device.accelerator import (
+    Accelerator,
+    accelerator_costs,
+    board_energy_j,
+    check_headroom,
+    dtype_for,
+)
 from npuwatt.device.costs import OpCosts
 from npuwatt.record import Record
 from npuwatt.workload.ops import STORED, OpTable
@@ -44,6 +50,9 @@ class NearBankPim(Record):
     banks: Banks
 
     kind: ClassVar[Literal["near-bank-pim"]] = "near-bank-pim"
+
+    def __post_init__(self) -> None:
+        check_headroom(self.host, self.banks.parts_count * self.banks.standby_power_w, name="host.power_cap")
 
 
 def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCosts:

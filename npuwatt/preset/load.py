@@ -38,7 +38,7 @@ class Document(Record):
     def at(self, address: str) -> str:
         """`file:line: address` for an error line; the nearest line above where the address itself has none."""
         for edited, label in self.edits.items():
-            if address == edited or address.startswith(f"{edited}."):
+            if address == edited or address.startswith(f"{edited}.") or edited.startswith(f"{address}."):
                 return label
         probe = address
         while probe and probe not in self.lines:

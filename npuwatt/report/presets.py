@@ -85,7 +85,7 @@ def show_record(chosen: Any) -> Record:
                 "value": item.value,
                 "low": item.low,
                 "high": item.high,
-                "unit": si_unit(item.suffix),
+                "unit": units.si_unit(item.suffix),
                 "quality": item.quality,
                 "source": item.source,
                 "where": item.where,
@@ -95,12 +95,6 @@ def show_record(chosen: Any) -> Record:
         ],
         "sources": [{"key": key, "citation": text} for key, text in chosen.citations.items()],
     }
-
-
-def si_unit(suffix: str) -> str:
-    """The SI unit that a name suffix stands for; '' for a plain number."""
-    dimension = units.SUFFIXES[suffix][0] if suffix else "1"
-    return "" if dimension == "1" else dimension
 
 
 def show_report(record: Record) -> Report:
