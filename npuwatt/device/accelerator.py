@@ -104,9 +104,10 @@ class Accelerator(Record):
 def check_headroom(chip: Accelerator, others_w: Real = 0.0, *, name: str = "power_cap") -> None:
     """Raise NpuwattError unless the cap leaves room for work above what the board draws at rest."""
     room_w = chip.power_cap_w - chip.static_power_w - others_w
-    if float(np.min(room_w)) <= 0:
-        at_rest_w = float(np.max(chip.power_cap_w - room_w))
-        raise NpuwattError(f"{name}: expected more than the {at_rest_w:.4g} W that the board draws at rest")
+    least_w = float(np.min(room_w))
+    if least_w <= 0:
+        rest = "what the board draws at rest (static_power and standby)"
+        raise NpuwattError(f"{name}: headroom of {least_w:.4g} W given; expected a cap above {rest}")
 
 
 def dtype_for(supported: Mapping[str, object], dtype: str) -> str:
