@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from npuwatt import __version__
 
-OK, GATE_FAILED, BAD_INPUT, BUG, IO_FAILED, INTERRUPTED = 0, 1, 2, 70, 74, 130
+OK, BUG, IO_FAILED, INTERRUPTED = 0, 70, 74, 130  # 1 and 2 are a command's own: a gate failed, bad input
 
 
 def main() -> NoReturn:

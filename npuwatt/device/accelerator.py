@@ -11,6 +11,7 @@ import numpy as np
 from npuwatt import require
 from npuwatt.arrays import Array, Real, side_by_side
 from npuwatt.device.costs import OpCosts
+from npuwatt.device.roofline import roofline_time_s
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 from npuwatt.workload.ops import OpTable
@@ -180,7 +181,7 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
         rate = devices * chip.link.bandwidth_bytes_per_s * chip.link.utilization_fraction
         limits_s["link"] = ops.link_bytes / rate + ops.link_steps * chip.link.latency_s
         links_j = ops.link_bytes * chip.link.energy_j_per_byte
-    time_s = reduce(np.maximum, limits_s.values())
+    time_s = roofline_time_s(limits_s)
     level_j = {name: moved[name] * level.read_energy_j_per_byte for name, level in chip.levels.items()}
     arithmetic_j = ops.macs * _by_op(chip.mac_energy_j_per_mac, ops.dtypes, chip.peak_macs_per_s)
     energy_j = board_energy_j(chip, arithmetic_j, level_j, links=links_j)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
+
 import numpy as np
 
 from npuwatt.arrays import Array, Real
 
 
-def roofline_time_s(
-    macs: Array, moved_bytes: Array, *, peak_macs_per_s: Real, bandwidth_bytes_per_s: Real
-) -> Array:
-    """Time of each op when arithmetic and data movement overlap fully.
+def roofline_time_s(limits_s: Mapping[str, Array]) -> Array:
+    """Time of each op when arithmetic and every kind of data movement overlap fully: the slowest of them.
 
     Parameters
     ----------
-    macs, moved_bytes : (..., L)
-        Multiply-accumulates and bytes of each op.
-    peak_macs_per_s, bandwidth_bytes_per_s : scalar, (P, 1) or (..., L)
-        The two roofs.
+    limits_s : name -> (..., L)
+        Time that each limit alone would take: MACs over the peak, bytes over the bandwidth.
 
     Source
     ------
     Williams, Waterman, Patterson, "Roofline", Commun. ACM 52(4), 2009.
     """
-    return np.maximum(macs / peak_macs_per_s, moved_bytes / bandwidth_bytes_per_s)
+    return reduce(np.maximum, limits_s.values())
 
 
 def ridge_macs_per_byte(peak_macs_per_s: Real, bandwidth_bytes_per_s: Real) -> Real:

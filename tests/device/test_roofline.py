@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npuwatt.arrays import column, row
+from npuwatt.arrays import Array, Real, column, row
 from npuwatt.device.accelerator import Accelerator
 from npuwatt.device.roofline import ridge_macs_per_byte, roofline_time_s
 from npuwatt.preset import library
@@ -19,6 +19,10 @@ FIXED = settings(derandomize=True, deadline=None)
 
 amounts = st.floats(min_value=1e-3, max_value=1e15)
 gains = st.floats(min_value=1, max_value=100)
+
+
+def time_s(macs: Array, moved: Array, *, peak_macs_per_s: Real, bandwidth_bytes_per_s: Real) -> Array:
+    return roofline_time_s({"compute": macs / peak_macs_per_s, "memory": moved / bandwidth_bytes_per_s})
 
 
 def test_tpu_v1_ridge_point() -> None:
@@ -32,9 +36,7 @@ def test_tpu_v1_ridge_point() -> None:
 @FIXED
 @given(macs=amounts, moved=amounts, peak=amounts, bandwidth=amounts)
 def test_no_op_is_faster_than_either_roof(macs: float, moved: float, peak: float, bandwidth: float) -> None:
-    found = roofline_time_s(
-        np.array([macs]), np.array([moved]), peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth
-    )
+    found = time_s(np.array([macs]), np.array([moved]), peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
     assert found >= macs / peak
     assert found >= moved / bandwidth
 
@@ -45,9 +47,9 @@ def test_more_of_either_roof_is_never_slower(
     macs: float, moved: float, peak: float, bandwidth: float, gain: float
 ) -> None:
     ops = np.array([macs]), np.array([moved])
-    slow = roofline_time_s(*ops, peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
-    assert roofline_time_s(*ops, peak_macs_per_s=peak, bandwidth_bytes_per_s=gain * bandwidth) <= slow
-    assert roofline_time_s(*ops, peak_macs_per_s=gain * peak, bandwidth_bytes_per_s=bandwidth) <= slow
+    slow = time_s(*ops, peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
+    assert time_s(*ops, peak_macs_per_s=peak, bandwidth_bytes_per_s=gain * bandwidth) <= slow
+    assert time_s(*ops, peak_macs_per_s=gain * peak, bandwidth_bytes_per_s=bandwidth) <= slow
 
 
 @FIXED
@@ -64,8 +66,8 @@ def test_a_column_of_roofs_equals_a_loop_over_them() -> None:
     peaks, bandwidths = column([1e12, 4e13]), column([1e11, 3e12])
     for array in (macs, moved, peaks, bandwidths):
         array.flags.writeable = False
-    together = roofline_time_s(macs, moved, peak_macs_per_s=peaks, bandwidth_bytes_per_s=bandwidths)
+    together = time_s(macs, moved, peak_macs_per_s=peaks, bandwidth_bytes_per_s=bandwidths)
     assert together.shape == (2, 3)
     for place, (peak, bandwidth) in enumerate([(1e12, 1e11), (4e13, 3e12)]):
-        alone = roofline_time_s(macs, moved, peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
+        alone = time_s(macs, moved, peak_macs_per_s=peak, bandwidth_bytes_per_s=bandwidth)
         np.testing.assert_array_equal(together[place : place + 1], alone)
