@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npuwatt.errors import PresetError, did_you_mean, shown
-from npuwatt.preset.load import Document, read_yaml
+from npuwatt.preset.load import Document, parse_yaml, read_bytes, read_yaml
 from npuwatt.record import Record
 
 FOLDERS = ("devices", "networks", "constants")
@@ -99,13 +99,14 @@ def content_hash(content: bytes) -> str:
 
 
 def _read_path(path: Path, folder: str) -> Preset:
-    document = read_yaml(path)
+    content = read_bytes(path)
+    document = parse_yaml(content, str(path))
     return Preset(
         name=path.stem,
         folder=folder,
         document=document,
         origin=str(path),
-        sha256=content_hash(path.read_bytes()),
+        sha256=content_hash(content),
     )
 
 
