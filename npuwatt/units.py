@@ -135,6 +135,12 @@ def show(value: float, suffix: str, digits: int = 3) -> str:
     return show_in(value, si_unit(suffix), digits)
 
 
+def show_usual(value: float, unit: str) -> str:
+    """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit."""
+    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit")}.get(unit, (1.0, unit))
+    return show_in(value * scale, usual, 4)
+
+
 def show_in(value: float, unit: str, digits: int = 3) -> str:
     """A number for people with an SI prefix before `unit`; a plain number where the unit is none or %."""
     if value == 0:

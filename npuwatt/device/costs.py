@@ -67,7 +67,9 @@ def phase_costs(
     dynamic_j = sum(energy_j.values(), start=zero)
     time_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w)))
     energy_j["static"] = devices * static_power_w * time_s
-    limit_s["power"] = time_s - unlimited_s
+    capped = time_s > unlimited_s * (1 + 1e-9)  # then nothing but the cap sets the time
+    limit_s = {name: np.where(capped, 0.0, seconds) for name, seconds in limit_s.items()}
+    limit_s["power"] = np.where(capped, time_s, 0.0)
     return PhaseCosts(
         time_s=time_s,
         energy_j={name: energy_j[name] for name in COMPONENTS if name in energy_j},

@@ -30,16 +30,18 @@ def cache_copies(devices: Real, cache_shards: float) -> Array:
 
 
 def all_reduce(*, layers: float, sums_bytes: Real, devices: Real) -> Op:
-    """Sums of partial results at the end of each layer, around a ring.
+    """Sums of partial results at the end of each layer, by recursive halving and doubling.
 
-    Each of n devices sends 2 (n - 1) / n of what is summed, in 2 (n - 1) messages that follow one
-    another. `sums_bytes` is what all layers together sum up.
+    Each of n devices sends 2 (n - 1) / n of what is summed, in 2 ceil(log2 n) messages that follow
+    one another. `sums_bytes` is what all layers together sum up.
 
     Source
     ------
-    Patarasuk, Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
-    J. Parallel Distrib. Comput. 69(2), 2009; tensor parallelism as in Shoeybi et al.,
-    "Megatron-LM", arXiv 1909.08053.
+    Thakur, Rabenseifner, Gropp, "Optimization of collective communication operations in MPICH",
+    Int. J. High Perform. Comput. Appl. 19(1), 2005, section 4.5; tensor parallelism as in Shoeybi
+    et al., "Megatron-LM", arXiv 1909.08053.
     """
-    hops = 2 * (devices - 1)
-    return Op("all_reduce", "all-reduce", "", layers, link_bytes=hops * sums_bytes, link_steps=layers * hops)
+    sent, messages = 2 * (devices - 1), 2 * np.ceil(np.log2(devices))
+    return Op(
+        "all_reduce", "all-reduce", "", layers, link_bytes=sent * sums_bytes, link_steps=layers * messages
+    )

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from npuwatt import units
@@ -187,20 +187,27 @@ class Reader:
         self.defaults = {key: defaults.get(key) for key in ("source", "quality", "where")}
         self.evidence: dict[str, Evidence] = {}
         self.faults: list[tuple[str, str]] = []
+        self.blocked = 0
         self.described: dict[type[Record], tuple[dict[str, Any], dict[str, str]]] = {}
 
     def fault(self, address: str, message: str) -> None:
+        """Note a fault that leaves a value to go on with, so that the checks behind it still run."""
         self.faults.append((address, message))
+
+    def block(self, address: str, message: str) -> None:
+        """Note a fault that leaves no value."""
+        self.fault(address, message)
+        self.blocked += 1
 
     def record(self, tree: Any, kind: type[T], address: str = "", skip: tuple[str, ...] = ()) -> T | None:
         """`tree` as a record of `kind`, or None with the faults noted."""
         if not isinstance(tree, dict):
-            self.fault(address, f"{shown(tree)} given; expected a mapping of keys to values")
+            self.block(address, f"{shown(tree)} given; expected a mapping of keys to values")
             return None
         if kind not in self.described:
             self.described[kind] = _described(kind)
         hints, known = self.described[kind]
-        before = len(self.faults)
+        before = self.blocked
         for key in tree:
             if key not in known and key not in skip:
                 here = f"{address}.{key}" if address else key
@@ -211,8 +218,8 @@ class Reader:
             if key in tree:
                 values[name] = self.value(tree[key], hints[name], name, here)
             elif is_required(kind, name):
-                self.fault(address, f"has no '{key}', and {kind.__name__} needs one")
-        if len(self.faults) > before:
+                self.block(address, f"has no '{key}', and {kind.__name__} needs one")
+        if self.blocked > before:
             return None
         try:
             return kind(**values)
@@ -220,7 +227,7 @@ class Reader:
             for message in error.faults:
                 name, _, rest = message.partition(": ")
                 inner = f"{address}.{name}".lstrip(".") if rest and units.key_of(name) in known else address
-                self.fault(inner, rest if inner != address else message)
+                self.block(inner, rest if inner != address else message)
             return None
 
     def value(self, tree: Any, hint: Any, name: str, address: str) -> Any:
@@ -232,25 +239,25 @@ class Reader:
             return None if tree is None else self.value(tree, inner, name, address)
         if origin is Literal:
             if tree not in arguments or isinstance(tree, bool):
-                self.fault(address, f"{shown(tree)} given; expected one of {', '.join(map(str, arguments))}")
+                self.block(address, f"{shown(tree)} given; expected one of {', '.join(map(str, arguments))}")
             return tree
         if origin is tuple:
             if not isinstance(tree, list) or len(tree) > 10_000:
-                self.fault(address, f"{shown(tree)} given; expected a list")
+                self.block(address, f"{shown(tree)} given; expected a list")
                 return None
             return tuple(
                 self.value(item, arguments[0], name, f"{address}.{i}") for i, item in enumerate(tree)
             )
         if origin is not None:  # Mapping[str, X]
             if not isinstance(tree, dict) or not tree:
-                self.fault(address, f"{shown(tree)} given; expected a mapping with at least one entry")
+                self.block(address, f"{shown(tree)} given; expected a mapping with at least one entry")
                 return None
             return {
                 key: self.value(item, arguments[1], name, f"{address}.{key}") for key, item in tree.items()
             }
         if hint is bool or hint is str:
             if not isinstance(tree, hint):
-                self.fault(
+                self.block(
                     address, f"{shown(tree)} given; expected {'true or false' if hint is bool else 'text'}"
                 )
             return tree
@@ -268,7 +275,7 @@ class Reader:
                     f"unknown key{did_you_mean(key, _LEAF_KEYS) or '; expected ' + _listed(_LEAF_KEYS)}",
                 )
         if "value" not in leaf:
-            self.fault(address, "has no 'value', and a number needs one")
+            self.block(address, "has no 'value', and a number needs one")
             return None
         found: dict[str, float] = {}
         for key in ("value", "low", "high"):
@@ -276,8 +283,14 @@ class Reader:
                 try:
                     found[key] = _number(leaf[key], hint, suffix)
                 except NpuwattError as error:
-                    self.fault(address if key == "value" else f"{address}.{key}", str(error))
+                    if key == "value":
+                        self.block(address, str(error))
+                    else:
+                        self.fault(f"{address}.{key}", str(error))
         if "value" not in found:
+            return None
+        if suffix == "_fraction" and not 0 < found["value"] <= 1:
+            self.block(address, f"{found['value']:g} given; expected a share above 0 and at most 1")
             return None
         self.note(leaf, found, suffix, address, exact=hint is int)
         return found["value"]
@@ -345,12 +358,18 @@ def _number(given: Any, hint: type, suffix: str) -> float:
     return float(given)
 
 
-def read_record(document: Document, kind: type[T], sources: Mapping[str, str]) -> Loaded[T]:
+def read_record(
+    document: Document,
+    kind: type[T],
+    sources: Mapping[str, str],
+    known_faults: Sequence[tuple[str, str]] = (),
+) -> Loaded[T]:
     """A document as a record of `kind`; its header keys are the library's business and skipped here.
 
-    Raises PresetError with every fault of the document, a line each.
+    Raises PresetError with every fault of the document, a line each; `known_faults` of its header first.
     """
     reader = Reader(sources, document.tree)
+    reader.faults += known_faults
     record = reader.record(document.tree, kind, skip=HEADER_KEYS)
     if reader.faults or record is None:
         lines = [f"{document.at(address)}: {message}" for address, message in reader.faults[:MOST_FAULTS]]

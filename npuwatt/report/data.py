@@ -30,6 +30,9 @@ def lines_of(record: Record) -> list[Record]:
     if record["schema"] == "npuwatt.estimate/1":
         return [{"phase": phase["phase"], **op} for phase in record["phases"] for op in phase["ops"]]
     found: list[Record] = record[_LISTS[record["schema"]]]
+    if record["schema"] == "npuwatt.compare/1":  # so that lines of several runs can be told apart
+        asked = {name: value for name, value in record["request"].items() if name != "devices"}
+        return [{**line, **asked} for line in found]
     return found
 
 

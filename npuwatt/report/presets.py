@@ -7,6 +7,7 @@ from typing import Any
 
 from npuwatt import __version__, units
 from npuwatt.report.document import Report, Table
+from npuwatt.report.views import counted
 
 Record = dict[str, Any]
 
@@ -97,11 +98,17 @@ def show_record(chosen: Any) -> Record:
     }
 
 
+def _usual(number: Record, value: float) -> str:
+    """A number in the unit of the field; floating-point rates are FLOPS, integer ones OPS."""
+    shown = units.show_usual(value, number["unit"])
+    return shown if "int" in number["address"] else shown.replace("OPS", "FLOPS")
+
+
 def show_report(record: Record) -> Report:
     """A preset for people: each number, its range, and what it rests on."""
     rows = []
     for number in record["numbers"]:
-        value, low, high = (_usual(number[key], number["unit"]) for key in ("value", "low", "high"))
+        value, low, high = (_usual(number, number[key]) for key in ("value", "low", "high"))
         spread = "exact" if low == high else f"{low} .. {high}"
         rows.append((number["address"], value, spread, number["quality"], number["source"]))
     table = Table(
@@ -122,12 +129,6 @@ def show_report(record: Record) -> Report:
         sentences=(record["about"],) if record["about"] else (),
         notes=(*cited, *reasons),
     )
-
-
-def _usual(value: float, unit: str) -> str:
-    """A number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit."""
-    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit")}.get(unit, (1.0, unit))
-    return units.show_in(value * scale, usual, 4)
 
 
 def check_record(checks: Sequence[Any]) -> Record:
@@ -168,7 +169,7 @@ def check_report(record: Record) -> Report:
         "all sound: each number has a unit, a source and a quality" if not faults else f"{len(faults)} faults"
     )
     return Report(
-        heading=f"{len(presets)} presets, {sum(preset['numbers'] for preset in presets)} numbers",
+        heading=f"{counted(len(presets), 'preset')}, {sum(preset['numbers'] for preset in presets)} numbers",
         tables=(table,),
         wide=(table,),
         sentences=(verdict, *faults),

@@ -73,7 +73,7 @@ def device_record(device: Chosen[Device]) -> Record:
         "device": device.typed,
         "preset": device.preset.name,
         "kind": device.preset.header("kind"),
-        "evidence": device.preset.header("evidence"),
+        "evidence": device.trust,
     }
 
 

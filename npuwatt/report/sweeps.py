@@ -95,7 +95,9 @@ def _for_people(
         shown = [[_shown(name, value) for value in values] for name, values in rows.items()]
         lines += list(zip(*shown, strict=True))
     table = Table(columns=names, rows=tuple(lines), left=("device", "bound_by"))
-    report = Report(heading=request_line(request_record(sweep.question)), tables=(table,), wide=(table,))
+    varied = {axis.path[0]: "varied" for axis in sweep.points.axes if axis.owner == "request"}
+    heading = request_line(request_record(sweep.question) | varied)
+    report = Report(heading=heading, tables=(table,), wide=(table,))
     if style == "table":
         import shutil
 
@@ -116,6 +118,11 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     unit = next(
-        (unit for suffix, unit in _UNITS.items() if name.endswith(suffix) and not name.endswith("_per_s")), ""
+        (
+            unit
+            for suffix, unit in _UNITS.items()
+            if name.endswith(suffix) and not name.startswith("tokens_per_")
+        ),
+        "",
     )
     return quantity(float(value), unit) if isinstance(value, float) else str(value)

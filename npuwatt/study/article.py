@@ -54,7 +54,7 @@ def with_article_constants(device: Chosen[Device]) -> Chosen[Device]:
         each_j = chosen.record.mac_energy_j_per_mac / uses_of_a_cell(silent.arrays)
         arrays = replace(silent.arrays, cell_energy_j=each_j)
         record = replace(silent, host=_counting(silent.host, chosen.record), arrays=arrays)
-    return replace(device, record=record, citations=device.citations | chosen.citations)
+    return replace(device, record=record, citations=device.citations | chosen.citations, is_changed=True)
 
 
 def _silenced(record: T) -> T:

@@ -8,12 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 
 from npuwatt.device.accelerator import dtype_for
-from npuwatt.device.evaluate import Device, host_of
+from npuwatt.device.evaluate import Device, device_costs, host_of
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
-from npuwatt.study.inference import Inference, inference
+from npuwatt.study.inference import Inference, inference, phase_ops
 from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen
+from npuwatt.workload.ops import STORED, table
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
 
 
@@ -69,8 +70,38 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
     return Answer(
         device=device,
         result=result,
-        notes=(*_fit_notes(asked, device.record, result), *_width_notes(asked, device.record)),
+        notes=(
+            *_fit_notes(asked, device.record, result),
+            *_width_notes(asked, device.record),
+            *_idle_notes(asked, device.record, result),
+            *_change_notes(device),
+        ),
     )
+
+
+def _idle_notes(asked: Question, device: Device, result: Inference) -> list[str]:
+    """Whether memory that computes is of any use to this request: beyond a small batch the host is faster."""
+    if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]):
+        return []
+    phases = ("prefill", "decode") if asked.network.record.decoder else ("prefill",)
+    idle = []
+    for phase in phases:
+        ops = [op for op in phase_ops(asked.network.record, asked.request, phase) if op.kind in STORED]
+        inside_bytes = device_costs(device, table(ops), result.devices).level_bytes["banks"]
+        if not inside_bytes.any():
+            idle.append(phase)
+    if not idle:
+        return []
+    return [
+        f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the banks there"
+    ]
+
+
+def _change_notes(device: Chosen[Device]) -> list[str]:
+    before = device.preset.header("evidence")
+    if before == device.trust:
+        return []
+    return [f"projected, because numbers of the preset were changed; as it stands it is {before}"]
 
 
 def _fit_notes(asked: Question, device: Device, result: Inference) -> list[str]:
@@ -106,6 +137,9 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
         bits = int(np.max(device.arrays.weight_bits))
         notes.append(
             f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared"
+        )
+        notes.append(
+            "each token passes each layer alone: no layer is copied or pipelined, which batches would gain from"
         )
     if device.kind == "near-bank-pim":
         from npuwatt.device.nearbank import computes_as_stored

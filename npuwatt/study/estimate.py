@@ -81,7 +81,7 @@ def _phase(asked: Question, answer: Answer, name: str, which: str, context_token
     )
     time_s = costs.time_s * whole.stretch_ratio
     dynamic_j = sum(costs.energy_j.values(), start=np.zeros(1))
-    limits = list(costs.limits_s)
+    limits, capped = list(costs.limits_s), whole.stretch_ratio.item() > 1 + 1e-9
     host = host_of(device)
     dtype = dtype_for(host.peak_macs_per_s, arithmetic_dtype(request.weights, request.activations))
     return PhaseTable(
@@ -91,7 +91,7 @@ def _phase(asked: Question, answer: Answer, name: str, which: str, context_token
         costs=whole,
         time_s=time_s,
         energy_j=dynamic_j + devices * static_w * time_s,
-        bound_by=tuple(limits[int(place)] for place in costs.owners()[0]),
+        bound_by=tuple("power" if capped else limits[int(place)] for place in costs.owners()[0]),
         level_bytes=costs.level_bytes,
         level_energy_j=costs.level_energy_j,
         ridge_macs_per_byte=ridge_macs_per_byte(

@@ -16,6 +16,7 @@ NETWORK = "llama-3.1-8b"
 INPUT_LEN, OUTPUT_LEN, BATCH, WIDTH = 512, 256, 1, "bf16"
 CONSTANTS = ("sourced", "article")
 MOST_DEVICES = 1_000_000
+QUANTISED = ("fp8", "awq", "gptq", "int4", "int8", "nvfp4", "mxfp4", "w4a16", "w8a8", "4bit", "8bit")
 
 
 class Options(TypedDict, total=False):
@@ -99,9 +100,10 @@ def question(
         usual = USUAL_WIDTH
         loaded = tuple(with_article_constants(device) for device in loaded)
     notes = []
-    if weights is None and "fp8" in network.lower() and constants == "sourced":
+    quantised = next((word for word in QUANTISED if f"-{word}" in network.lower()), None)
+    if weights is None and quantised and constants == "sourced":
         notes.append(
-            f"weights are counted as {usual} although the network's name says FP8; --weights fp8 counts them so"
+            f"weights are counted as {usual} although the name says {quantised}; --weights sets what is counted"
         )
     request = Request(
         batch=float(batch),

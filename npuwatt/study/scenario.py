@@ -26,6 +26,12 @@ class Chosen(Record, Generic[T]):
     record: T
     evidence: dict[str, Evidence]
     citations: dict[str, str]
+    is_changed: bool = False  # by --set or other constants: then it is no longer the device that was measured
+
+    @property
+    def trust(self) -> str:
+        """calibrated, datasheet or projected; a changed device is a projection whatever its preset was."""
+        return "projected" if self.is_changed else self.preset.header("evidence")
 
 
 def _sources_for(document: Document) -> dict[str, dict[str, str]]:
@@ -45,9 +51,16 @@ def _sources_for(document: Document) -> dict[str, dict[str, str]]:
     return known
 
 
-def _choose(typed: str, preset: library.Preset, kind: type[T], document: Document) -> Chosen[T]:
+def _choose(
+    typed: str,
+    preset: library.Preset,
+    kind: type[T],
+    document: Document,
+    faults: Sequence[tuple[str, str]] = (),
+) -> Chosen[T]:
     known = _sources_for(document)
-    loaded: Loaded[T] = read_record(document, kind, {key: entry["quality"] for key, entry in known.items()})
+    qualities = {key: entry["quality"] for key, entry in known.items()}
+    loaded: Loaded[T] = read_record(document, kind, qualities, faults)
     used = {item.source for item in loaded.evidence.values()}
     return Chosen(
         typed=typed,
@@ -55,6 +68,7 @@ def _choose(typed: str, preset: library.Preset, kind: type[T], document: Documen
         record=loaded.record,
         evidence=loaded.evidence,
         citations={key: known[key]["cite"] for key in sorted(used) if key in known},
+        is_changed=document is not preset.document,
     )
 
 
@@ -66,11 +80,11 @@ def load_device(typed: str, *, changes: Sequence[str] = (), folders: Iterable[st
     if record is None:
         close = did_you_mean(kind, KINDS) or f"; expected one of {', '.join(KINDS)}"
         raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given{close}")
+    faults = []
     if preset.header("evidence") not in library.EVIDENCE_CLASSES:
-        given = shown(preset.header("evidence"))
-        expected = ", ".join(library.EVIDENCE_CLASSES)
-        raise PresetError(f"{preset.document.at('evidence')}: {given} given; expected one of {expected}")
-    return _choose(typed, preset, record, changed(preset.document, changes, f"devices.{typed}"))
+        given, expected = shown(preset.header("evidence")), ", ".join(library.EVIDENCE_CLASSES)
+        faults.append(("evidence", f"{given} given; expected one of {expected}"))
+    return _choose(typed, preset, record, changed(preset.document, changes, f"devices.{typed}"), faults)
 
 
 def implausible(device: Chosen[Device], changes: Sequence[str]) -> list[str]:
@@ -87,7 +101,9 @@ def implausible(device: Chosen[Device], changes: Sequence[str]) -> list[str]:
             device.evidence[address].value if address in device.evidence else None,
         )
         if known and now is not None and not known.low <= now <= known.high:
-            given, low, high = (units.show(value, known.suffix) for value in (now, known.low, known.high))
+            given, low, high = (
+                units.show_usual(value, units.si_unit(known.suffix)) for value in (now, known.low, known.high)
+            )
             found.append(
                 f"devices.{device.typed}.{address}: {given} is outside {low} .. {high} ({known.quality}, {known.source})"
             )
@@ -163,7 +179,7 @@ def split_address(address: str, devices: Sequence[str]) -> tuple[str, str]:
         if address.startswith(f"devices.{name}."):
             return name, address.removeprefix(f"devices.{name}.")
     known = [f"devices.{name}" for name in devices]
-    near = did_you_mean(".".join(address.split(".")[:2]), known)
+    near = did_you_mean(".".join(address.split(".")[:2]), known, cutoff=0.8)
     raise NpuwattError(
         f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}"
     )

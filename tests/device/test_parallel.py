@@ -70,13 +70,13 @@ def test_more_devices_than_cache_heads_keep_copies(devices: int, copies: float) 
 
 @FIXED
 @given(devices=st.integers(2, 1000), summed=st.floats(1, 1e12), layers=st.integers(1, 200))
-def test_each_device_of_a_ring_sends_2_n_minus_1_nths_of_the_sum(
+def test_each_device_sends_2_n_minus_1_nths_of_the_sum_in_2_log_n_messages(
     devices: int, summed: float, layers: int
 ) -> None:
-    # Patarasuk and Yuan, J. Parallel Distrib. Comput. 69(2), 2009: 2 (n - 1) / n of the data in 2 (n - 1) steps.
+    # Thakur et al., Int. J. High Perform. Comput. Appl. 19(1), 2005: 2 (n - 1) / n of the data, 2 log2 n messages.
     op = all_reduce(layers=layers, sums_bytes=summed, devices=float(devices))
     assert float(op.link_bytes) / devices == pytest.approx(2 * (devices - 1) / devices * summed)
-    assert op.link_steps == layers * 2 * (devices - 1)
+    assert op.link_steps == layers * 2 * math.ceil(math.log2(devices))
 
 
 def test_one_device_sends_nothing() -> None:
