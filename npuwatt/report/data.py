@@ -30,9 +30,6 @@ def lines_of(record: Record) -> list[Record]:
     if record["schema"] == "npuwatt.estimate/1":
         return [{"phase": phase["phase"], **op} for phase in record["phases"] for op in phase["ops"]]
     found: list[Record] = record[_LISTS[record["schema"]]]
-    if record["schema"] == "npuwatt.compare/1":  # so that lines of several runs can be told apart
-        asked = {name: value for name, value in record["request"].items() if name != "devices"}
-        return [{**line, **asked} for line in found]
     return found
 
 
@@ -44,6 +41,8 @@ def to_jsonl(record: Record) -> str:
 def to_csv(record: Record) -> str:
     """One line a row; nested names joined by dots, lists by '; ', nothing where there is no value."""
     rows = [_flat(line) for line in lines_of(record)]
+    if record["schema"] == "npuwatt.compare/1":  # so that rows of several runs can be told apart
+        rows = [row | {f"request.{name}": value for name, value in record["request"].items()} for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

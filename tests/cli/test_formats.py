@@ -17,6 +17,7 @@ Row = dict[str, Any]
 PREFIXES = {"a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0,
             "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}  # fmt: skip
 UNITS = (
+    "FLOPS",
     "OPS",
     "J/bit",
     "MAC/B",
@@ -95,7 +96,12 @@ def test_csv_rows_are_the_rows_of_the_json_document(run: Run, name: str) -> None
     assert len(rows) == len(expected) > 0
     for row, record in zip(rows, expected, strict=True):
         assert {key: row[key] for key in record} == {key: csv_text(value) for key, value in record.items()}
-        assert all(row[key] == "" for key in row.keys() - record.keys())
+        assert all(row[key] == "" or key.startswith("request.") for key in row.keys() - record.keys())
+
+
+def test_csv_rows_of_several_comparisons_can_be_told_apart(run: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("compare", "gpu", "--batch", "7", "--format", "csv").out)))
+    assert [(row["request.batch"], row["request.network"]) for row in rows] == [("7", "llama-3.1-8b")]
 
 
 @pytest.mark.parametrize("style", FOR_PEOPLE)
@@ -231,5 +237,7 @@ def quantity(text: str) -> float | None:
         for unit in UNITS
         if match[2].endswith(unit) and match[2][: len(match[2]) - len(unit)] in PREFIXES
     )
-    worth = {"OPS": 0.5, "J/bit": 8.0}.get(unit, 1.0)  # two operations are one MAC, eight bits a byte
+    worth = {"OPS": 0.5, "FLOPS": 0.5, "J/bit": 8.0}.get(
+        unit, 1.0
+    )  # two operations are one MAC, eight bits a byte
     return worth * float(match[1].replace(",", "")) * PREFIXES[match[2][: len(match[2]) - len(unit)]]
