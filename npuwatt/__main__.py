@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from types import ModuleType
 from typing import NoReturn
 
 from npuwatt import __version__
+from npuwatt.errors import say
 
 OK, BUG, IO_FAILED, INTERRUPTED = 0, 70, 74, 130  # 1 and 2 are a command's own: a gate failed, bad input
 
@@ -43,14 +45,14 @@ def run(arguments: list[str], answer: str = "") -> int:
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as error:  # typer's own end where a pipe is closed: who closed it has seen enough
+        closed = type(sys.stdout).__name__ == "PacifyFlushWrapper"
+        return OK if closed or not isinstance(error.code, int) else error.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who closed the pipe has seen enough
         return OK
     except OSError as error:
-        print(
-            f"npuwatt: {error.filename or 'output'}: {(error.strerror or str(error)).lower()}",
-            file=sys.stderr,
-        )
+        say(f"npuwatt: {error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return IO_FAILED
     except Exception as error:  # noqa: BLE001 (whatever it is, it is a bug and ends as one)
@@ -59,23 +61,24 @@ def run(arguments: list[str], answer: str = "") -> int:
 
             traceback.print_exc()
         text = str(error).splitlines()[:1] or [""]
-        print(f"npuwatt {__version__} has a bug: {type(error).__name__}: {text[0][:200]}", file=sys.stderr)
-        print("please report the command and this line; --debug shows where it happened", file=sys.stderr)
+        say(f"npuwatt {__version__} has a bug: {type(error).__name__}: {text[0][:200]}")
+        say("please report the command and this line; --debug shows where it happened")
         return BUG
 
 
 def leave(code: int) -> NoReturn:
     """Flush and end without tear-down, unless a coverage run needs its last words."""
     if code == INTERRUPTED:
-        print("interrupted", file=sys.stderr)
+        say("interrupted")
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         pass
     except OSError as error:
-        print(f"npuwatt: output: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        say(f"npuwatt: output: {(error.strerror or str(error)).lower()}")
         code = IO_FAILED
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
     if "coverage" in sys.modules:
         sys.exit(code)
     os._exit(code)

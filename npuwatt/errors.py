@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+def say(line: str) -> None:
+    """A line on standard error; where nobody can hear it, that changes nothing."""
+    import sys
+    from contextlib import suppress
+
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 class NpuwattError(Exception):
     """A fault that whoever runs npuwatt can mend.
 

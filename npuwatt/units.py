@@ -106,7 +106,9 @@ def parse(text: str | float, suffix: str) -> float:
     dimension, example = SUFFIXES[suffix]
     if isinstance(text, (bool, type(None))) or not isinstance(text, (str, int, float)):
         raise NpuwattError(f"{shown(text)} given; expected a number with a unit like {example}")
-    match = _QUANTITY.fullmatch(text[:200] if isinstance(text, str) else repr(text))
+    match = (
+        _QUANTITY.fullmatch(text if isinstance(text, str) else repr(text)) if len(str(text)) <= 200 else None
+    )
     if match is None:
         raise NpuwattError(f"{shown(text)} is not a finite number; expected one like '4 {example}'")
     number, unit = float(match[1]), match[2]

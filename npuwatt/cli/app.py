@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from npuwatt.errors import NpuwattError
+from npuwatt.errors import NpuwattError, say
 
 _ABOUT = """What a token costs, in joules and seconds, on a GPU, an NPU or a processing-in-memory board.
 
@@ -117,5 +117,5 @@ def invoke(arguments: list[str]) -> int:
 
 def _refuse(faults: Any) -> int:
     for fault in faults:
-        print(f"npuwatt: {fault}", file=sys.stderr)
+        say(f"npuwatt: {fault}")
     return 2

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from npuwatt.errors import NpuwattError, shown
+from npuwatt.errors import NpuwattError, say, shown
 
 if TYPE_CHECKING:
     from npuwatt.report.document import Report
@@ -81,7 +81,7 @@ def check_output(output: str | None) -> None:
     """Fail before any work if a file cannot come to be where it is wanted."""
     if output is None or output == "-":
         return
-    if not output or os.path.isdir(output):
+    if not output or os.path.isdir(output) or output.endswith(os.sep):
         raise NpuwattError(f"--output {shown(output)}: is a folder; expected a file")
     folder = os.path.dirname(os.path.abspath(output))
     if "\0" in output or not os.path.isdir(folder):
@@ -97,23 +97,30 @@ def opened(output: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     check_output(output)
-    path = os.path.realpath(output)
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(output).st_mode
     except FileNotFoundError:
         mode = None
     if mode is not None and not stat.S_ISREG(mode):  # a device or a pipe has no place to move a file to
-        with open(path, "w", encoding="utf-8", newline="") as stream:
+        with open(output, "w", encoding="utf-8", newline="") as stream:
             yield stream
     else:
-        temporary = f"{path}.{os.getpid()}.part"
-        try:
-            with open(temporary, "x", encoding="utf-8", newline="") as stream:
-                yield stream
-            if mode is not None:
-                os.chmod(temporary, stat.S_IMODE(mode))
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-    print(f"wrote {output}", file=sys.stderr)
+        yield from _moved_into_place(os.path.realpath(output), mode)
+    say(f"wrote {output}")
+
+
+def _moved_into_place(path: str, mode: int | None) -> Iterator[TextIO]:
+    """A file in the same folder that takes the place of `path` once it is whole, and is gone if that fails."""
+    import tempfile
+
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".npuwatt-", suffix=".part")
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask if mode is None else stat.S_IMODE(mode))
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from npuwatt.cli import options as o
 from npuwatt.cli.emit import check_format, check_output, emit
+from npuwatt.errors import say
 
 
 def compare(
@@ -88,10 +89,10 @@ def estimate(
 def warn(lines: Sequence[str]) -> None:
     """Doubts about what was given, where they do not mix with the result."""
     for line in lines:
-        print(f"warning: {line}", file=sys.stderr)
+        say(f"warning: {line}")
 
 
 def hint(command: str, what: str) -> None:
     """What to try next, for a person at a terminal only."""
     if sys.stderr.isatty() and sys.stdout.isatty():
-        print(f"next: {command}  {what}", file=sys.stderr)
+        say(f"next: {command}  {what}")

@@ -11,7 +11,7 @@ import typer
 
 from npuwatt.cli import options as o
 from npuwatt.cli.emit import check_format, check_output, opened
-from npuwatt.errors import NpuwattError
+from npuwatt.errors import NpuwattError, say
 
 VARY = Annotated[
     list[str] | None,
@@ -73,6 +73,8 @@ def sweep(
     from npuwatt.explore.sweep import sweep as answer
 
     found = answer(devices, vary=vary or (), pair=pair, best=best, top=top, **asked)
+    for line in found.question.warnings:
+        say(f"warning: {line}")
     rows = min(found.row_count, top) if best else found.row_count
     if style in ("table", "plain", "markdown") and rows > MOST_ROWS and not dry_run:
         raise NpuwattError(

@@ -44,11 +44,9 @@ def import_(
       npuwatt model import config.json --output mine.yaml --expect-params 8.03B
       npuwatt compare gpu --network mine.yaml
     """
-    import sys
-
     style = check_format(style, as_json)
     check_output(output)
-    from npuwatt.errors import NpuwattError
+    from npuwatt.errors import NpuwattError, say
     from npuwatt.report.imports import import_record, import_report
     from npuwatt.study.imports import expected_count, import_model
     from npuwatt.study.presets import expect_parameters
@@ -59,13 +57,13 @@ def import_(
         try:
             expect_parameters(found.network, expected)
         except NpuwattError as error:
-            print(f"npuwatt: {error}", file=sys.stderr)
+            say(f"npuwatt: {error}")
             return 1
     record = import_record(found)
     if style is None:
         with opened(output) as stream:
             stream.write(found.preset)
-        print(record["networks"][0]["summary"], file=sys.stderr)
+        say(record["networks"][0]["summary"])
     else:
         emit(record, import_report, style=style, output=output, no_color=no_color)
     return 0

@@ -135,16 +135,18 @@ def level_bytes(
     1/tile of its two operands from there; no level moves less than what main memory moves."""
     moved = {}
     for i, (name, level) in enumerate(levels.items()):
-        if i == 0 or np.all(np.equal(level.tile_count, 0)):
+        tile = level.tile_count
+        if i == 0 or np.all(np.equal(tile, 0)):
             moved[name] = memory_bytes
         else:
-            moved[name] = np.maximum(memory_bytes, 2 * macs * operand_bytes / np.maximum(level.tile_count, 1))
+            blocked = np.where(np.equal(tile, 0), 0.0, 2 * macs * operand_bytes / np.maximum(tile, 1e-300))
+            moved[name] = np.maximum(memory_bytes, blocked)
     return moved
 
 
-def component_of(level: str) -> str:
-    """The energy component a level counts under: main memory off the chip is `dram`, all else `on_chip`."""
-    return "dram" if level == "dram" else "on_chip"
+def component_of(chip: Accelerator, level: str) -> str:
+    """The energy component a level counts under: main memory is `dram` unless it is SRAM, all else `on_chip`."""
+    return "dram" if level == next(iter(chip.levels)) and level != "sram" else "on_chip"
 
 
 def board_energy_j(
@@ -159,7 +161,7 @@ def board_energy_j(
     work_j = reduce(np.add, energy_j.values())
     movement_j = reduce(np.add, level_j.values())
     for name, moved_j in level_j.items():
-        component = component_of(name)
+        component = component_of(chip, name)
         energy_j[component] = energy_j[component] + moved_j if component in energy_j else moved_j
     controlled = (1 + chip.movement_overhead_ratio) * lost
     return energy_j | {"overhead": movement_j * (controlled - 1) + work_j * (lost - 1)}
@@ -173,13 +175,18 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
     limits_s = {"compute": ops.macs / (devices * peak)}
     for i, (name, level) in enumerate(chip.levels.items()):
         if np.any(level.bandwidth_bytes_per_s):
-            rate = devices * level.bandwidth_bytes_per_s * level.utilization_fraction
             limit = "on_chip" if i else "memory"
+            unlimited = np.equal(level.bandwidth_bytes_per_s, 0)
+            rate = (
+                devices
+                * np.where(unlimited, np.inf, level.bandwidth_bytes_per_s)
+                * level.utilization_fraction
+            )
             limits_s[limit] = np.maximum(limits_s.get(limit, 0.0), moved[name] / rate)
     links_j = ops.link_bytes * 0.0
     if chip.link:
-        rate = devices * chip.link.bandwidth_bytes_per_s * chip.link.utilization_fraction
-        limits_s["link"] = ops.link_bytes / rate + ops.link_steps * chip.link.latency_s
+        sent_per_s = devices * chip.link.bandwidth_bytes_per_s * chip.link.utilization_fraction
+        limits_s["link"] = ops.link_bytes / sent_per_s + ops.link_steps * chip.link.latency_s
         links_j = ops.link_bytes * chip.link.energy_j_per_byte
     time_s = roofline_time_s(limits_s)
     level_j = {name: moved[name] * level.read_energy_j_per_byte for name, level in chip.levels.items()}

@@ -14,12 +14,14 @@ from npuwatt.device.accelerator import (
     accelerator_costs,
     board_energy_j,
     check_headroom,
+    component_of,
     dtype_for,
 )
 from npuwatt.device.costs import OpCosts
+from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 from npuwatt.workload.ops import STORED, OpTable
-from npuwatt.workload.request import SAME_BITS, width_bytes
+from npuwatt.workload.request import SAME_BITS, WIDTHS, width_bytes
 
 
 class Banks(Record):
@@ -39,8 +41,10 @@ class Banks(Record):
         require.not_negative(read_energy=self.read_energy_j_per_byte, mac_energy=self.mac_energy_j_per_mac)
         require.not_negative(standby_power=self.standby_power_w, switch_time=self.switch_time_s)
         require.fraction(utilization=self.utilization_fraction)
-        for peak in self.peak_macs_per_s.values():
+        for dtype, peak in self.peak_macs_per_s.items():
             require.positive(peak=peak)
+            if dtype not in WIDTHS:
+                raise NpuwattError(f"peak: number type '{dtype}'; expected some of {', '.join(WIDTHS)}")
 
 
 class NearBankPim(Record):
@@ -92,7 +96,8 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
     level_j = {name: outside_bytes * level.read_energy_j_per_byte for name, level in host.levels.items()}
     near_j = board_energy_j(host, ops.macs * banks.mac_energy_j_per_mac, level_j, links=outside_bytes * 0.0)
     inside_j = inside_bytes * banks.read_energy_j_per_byte
-    near_j["dram"] = near_j["dram"] + inside_j
+    main = component_of(host, next(iter(host.levels)))
+    near_j[main] = near_j[main] + inside_j
     control = 1 + host.movement_overhead_ratio  # commands and sequencing go with bytes inside the memory too
     near_j["overhead"] = near_j["overhead"] + inside_j * (control / host.regulator_efficiency_fraction - 1)
     moved = {name: np.where(here, outside_bytes, alone.level_bytes[name]) for name in host.levels}

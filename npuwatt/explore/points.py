@@ -16,6 +16,7 @@ from npuwatt.errors import NpuwattError, RequestError, shown
 from npuwatt.record import Record
 
 MOST_POINTS = 10**12
+MOST_CHECKED = 2**14
 _RANGE = re.compile(r"(.+)\.\.(.+):(\d{1,12})(log)?", re.ASCII | re.DOTALL)
 
 
@@ -85,9 +86,19 @@ class Points(Record):
         return found[::-1]
 
     def corners(self) -> list[Array]:
-        """Values of each axis at every combination of ends, so that faults show before anything runs."""
-        ends = [axis.ends() for axis in self.axes]
-        grid = np.meshgrid(*ends, indexing="ij")
+        """Values of each axis at every combination of ends, so that faults show before anything runs.
+
+        Axes taken in step have no other combinations than their own points; of very many, the first and last.
+        """
+        if self.is_zip:
+            few = np.arange(self.count) if self.count <= MOST_CHECKED else np.array([0, self.count - 1])
+            return self.columns(few)
+        ends = [tuple(dict.fromkeys(axis.ends())) for axis in self.axes]
+        if math.prod(map(len, ends)) > MOST_CHECKED:
+            raise RequestError(
+                f"--vary: {len(ends)} addresses; expected at most {MOST_CHECKED.bit_length() - 1}"
+            )
+        grid = np.meshgrid(*ends, indexing="ij") if len(ends) <= 32 else [np.array(end) for end in ends]
         return [corner.reshape(-1) for corner in grid]
 
 

@@ -13,7 +13,7 @@ from npuwatt.device.costs import LIMITS
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.explore.points import Axis, Points, axis
-from npuwatt.preset.paths import is_number_field, value_at, with_value
+from npuwatt.preset.paths import is_number_field, value_at, with_values
 from npuwatt.record import Record, replace
 from npuwatt.study.inference import METRICS, Inference, inference
 from npuwatt.study.question import Options, Question, question
@@ -55,8 +55,7 @@ class Sweep(Record):
                     done += len(index)
                     progress(done)
             return
-        for device, index in self._best(progress):
-            yield self._rows(device, index)
+        yield self._best_rows(progress)
 
     def _rows(self, device: Chosen[Device], index: npt.NDArray[np.int64]) -> Rows:
         columns = self.points.columns(index)
@@ -81,10 +80,24 @@ class Sweep(Record):
 
     def _result(self, device: Chosen[Device], columns: Sequence[Array], **options: Any) -> Inference:
         record, request = laid_over(device, self.question.request, self.points.axes, columns)
-        return inference(self.question.network.record, request, record, self.question.count, **options)
+        with np.errstate(all="ignore"):  # what overflows has no value, and its row says so
+            return inference(self.question.network.record, request, record, self.question.count, **options)
 
-    def _best(self, progress: Callable[[int], None]) -> list[tuple[Chosen[Device], npt.NDArray[np.int64]]]:
-        """The points worth keeping, best first, each with its device."""
+    def _best_rows(self, progress: Callable[[int], None]) -> Rows:
+        """The rows worth keeping, best first."""
+        owner, place = self._best(progress)
+        ranked: dict[int, tuple[Any, ...]] = {}
+        for number, device in enumerate(self.question.devices):
+            own = np.flatnonzero(owner == number)
+            for part in (own[start : start + CHUNK] for start in range(0, len(own), CHUNK)):
+                ranked |= zip(
+                    part.tolist(), zip(*self._rows(device, place[part]).values(), strict=True), strict=True
+                )
+        lines = [ranked[rank] for rank in range(len(place))]
+        return {name: [line[i] for line in lines] for i, name in enumerate(self.columns)}
+
+    def _best(self, progress: Callable[[int], None]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Device and point of each row worth keeping, best first."""
         metric = str(self.best)
         sign = -1.0 if metric.startswith("tokens_") else 1.0
         score, owner, place = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -110,7 +123,7 @@ class Sweep(Record):
                     score, owner, place = score[order], owner[order], place[order]
                 done += len(index)
                 progress(done)
-        return [(self.question.devices[int(o)], np.asarray([p])) for o, p in zip(owner, place, strict=True)]
+        return owner, place
 
 
 def sweep(
@@ -159,8 +172,8 @@ def sweep(
     points = Points(axes=tuple(_axis(asked, text) for text in vary), is_zip=pair)
     for device in asked.devices:
         try:
-            corner_record, corner_request = laid_over(device, asked.request, points.axes, points.corners())
-            inference(asked.network.record, corner_request, corner_record, asked.count)
+            laid_over(device, asked.request, points.axes, points.corners())
+            inference(asked.network.record, asked.request, device.record, asked.count)
         except NpuwattError as error:
             raise RequestError(*(f"--vary on {device.typed!r}: {fault}" for fault in error.faults)) from error
     return Sweep(question=asked, points=points, best=best, top=top)
@@ -201,13 +214,10 @@ def laid_over(
     device: Chosen[Device], request: Request, axes: Sequence[Axis], columns: Sequence[Array]
 ) -> tuple[Device, Request]:
     """A device and a request with the values of a chunk of points in place of their numbers."""
-    record = device.record
-    for one, values in zip(axes, columns, strict=True):
-        if one.owner == "request":
-            request = replace(request, **{one.path[0]: column(values)})
-        elif one.owner == device.typed:
-            record = with_value(record, one.path, column(values))
-    return record, request
+    laid = [(one, column(values)) for one, values in zip(axes, columns, strict=True)]
+    changes = {one.path: values for one, values in laid if one.owner == device.typed}
+    lengths = {one.path[0]: values for one, values in laid if one.owner == "request"}
+    return with_values(device.record, changes) if changes else device.record, replace(request, **lengths)
 
 
 def _indices(count: int) -> Iterator[npt.NDArray[np.int64]]:

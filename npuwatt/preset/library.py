@@ -143,7 +143,7 @@ def _user_file(folder: str, name: str, folders: Iterable[str]) -> Path | None:
 def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:
     """The preset that `name` means in `folder`, or a PresetError that says which names are near."""
     if is_path(name):
-        return _read_path(Path(name).expanduser(), folder)
+        return _read_path(Path(os.path.expanduser(name)), folder)
     folders = tuple(folders)
     for base in folders:
         if not Path(base).is_dir():
@@ -155,7 +155,12 @@ def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:
     resolved = resolve(folder, name, known)
     if resolved is None:
         names = [*known, *(alias for entry in known.values() for alias in entry.get("aliases", ()))]
-        names += [path.stem for base in folders for path in Path(base).rglob("*.yaml")]
+        names += [
+            path.stem
+            for base in folders
+            for path in (*Path(base).glob("*.yaml"), *Path(base, folder).glob("*.yaml"))
+        ]
+        names = [near for near in names if near != name]
         plain = shape_name(name) if folder == "networks" else name
         what = folder.rstrip("s")
         near = did_you_mean(plain, names, cutoff=0.5) or "; 'npuwatt presets list' names them all"

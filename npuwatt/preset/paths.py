@@ -7,7 +7,7 @@ from typing import Any
 
 from npuwatt import units
 from npuwatt.errors import NpuwattError, did_you_mean, shown
-from npuwatt.preset.load import Document, scalar
+from npuwatt.preset.load import HEADER_KEYS, Document, scalar
 from npuwatt.record import Record, names_of, replace
 
 
@@ -19,6 +19,10 @@ def changed(document: Document, changes: Sequence[str], prefix: str) -> Document
     edits = {}
     for change in changes:
         address, _, text = change.partition("=")
+        if address.split(".")[0] in HEADER_KEYS:
+            raise NpuwattError(
+                f"--set {prefix}.{address}: describes the preset; expected the address of a number in it"
+            )
         tree = _with_leaf(tree, address.split("."), scalar(text.strip(), plain=True), f"{prefix}.{address}")
         edits[address] = f"--set {prefix}.{address}"
     return replace(document, tree=tree, edits=edits)
@@ -68,13 +72,21 @@ def _step(value: Any, key: str, suffix: str, address: str) -> tuple[Any, str]:
 
 def with_value(record: Any, path: Sequence[str], value: Any) -> Any:
     """A record with another value at a path of keys; the checks of every record on the way run again."""
-    if not path:
-        return value
-    key, rest = path[0], path[1:]
+    return with_values(record, {tuple(path): value})
+
+
+def with_values(record: Any, changes: Mapping[tuple[str, ...], Any]) -> Any:
+    """A record with other values at several paths, each record on the way made once, so that they are checked together."""
+    if () in changes:
+        return changes[()]
+    grouped: dict[str, dict[tuple[str, ...], Any]] = {}
+    for path, value in changes.items():
+        grouped.setdefault(path[0], {})[path[1:]] = value
     if isinstance(record, Mapping):
-        return {**record, key: with_value(record[key], rest, value)}
-    name = next(name for name in names_of(record) if units.key_of(name) == key)
-    return replace(record, **{name: with_value(getattr(record, name), rest, value)})
+        return {**record, **{key: with_values(record[key], inner) for key, inner in grouped.items()}}
+    names = {units.key_of(name): name for name in names_of(record)}
+    fresh = {names[key]: with_values(getattr(record, names[key]), inner) for key, inner in grouped.items()}
+    return replace(record, **fresh)
 
 
 def is_number_field(record: Any, path: Sequence[str]) -> bool:

@@ -152,7 +152,7 @@ def compare_report(record: Record) -> Report:
                 ratio(result["energy_ratio_to_first"]),
                 bound(result["bound_by"]),
                 result["evidence"],
-                str(result["devices"]),
+                str(result["devices"] or "-"),
                 bar(result["energy_by_component_j"]),
             )
             for result in results
@@ -225,7 +225,7 @@ def _verdict(results: Sequence[Record]) -> str:
     )
     quickest = max(able, key=lambda result: result["tokens_per_s"])
     speed = "" if quickest is best else f" {label(quickest)} gives the most tokens a second."
-    if theirs < own * CLOSE:
+    if theirs <= own * CLOSE:
         return (
             f"{label(best)} and {label(other)} spend about the same energy on a token, {both}{trust}.{speed}"
         )
@@ -243,7 +243,7 @@ def _of_group(result: Record, parts: Sequence[str]) -> float:
 
 def _less(share: float) -> str:
     """How much less a share of one is: '34 % less', '6.4 times less'."""
-    return f"{100 * (1 - share):.0f} % less" if share > 0.5 else f"{_times(1 / share)} less"
+    return f"{100 * (1 - share):.0f} % less" if share > 0.5 or not share else f"{_times(1 / share)} less"
 
 
 def _times(value: float) -> str:
@@ -345,7 +345,7 @@ def _levels_table(phase: Record) -> Table:
         for level in phase["levels"]
     ]
     rows += [
-        (_NAMES[name], "", quantity(joules, "J"), percent(joules / whole))
+        (_NAMES[name], "", quantity(joules, "J"), percent(joules / whole) if whole else "-")
         for name, joules in components.items()
     ]
     return Table(

@@ -9,7 +9,7 @@ import numpy as np
 
 from npuwatt import require
 from npuwatt.arrays import Real
-from npuwatt.device.accelerator import Accelerator
+from npuwatt.device.accelerator import Accelerator, component_of
 from npuwatt.device.evaluate import Device, device_costs, host_of
 from npuwatt.record import Record, names_of, replace
 from npuwatt.study.inference import phase_ops
@@ -77,8 +77,9 @@ def _silenced(record: T) -> T:
 
 def _counting(chip: Accelerator, constants: Constants) -> Accelerator:
     levels = dict(chip.levels)
-    if "dram" in levels:
-        levels["dram"] = replace(levels["dram"], read_energy_j_per_byte=constants.dram_energy_j_per_byte)
+    main = next(iter(levels))
+    if component_of(chip, main) == "dram":
+        levels[main] = replace(levels[main], read_energy_j_per_byte=constants.dram_energy_j_per_byte)
     mac_energy = dict.fromkeys(chip.mac_energy_j_per_mac, constants.mac_energy_j_per_mac)
     return replace(chip, levels=levels, mac_energy_j_per_mac=mac_energy)
 
@@ -128,4 +129,5 @@ def _weight_movement_fraction(ops: Sequence[Op], device: Device) -> float:
     ]
     energy_j = device_costs(host_of(device), table(weights_only)).energy_j
     arithmetic_j = float(energy_j["arithmetic"].sum())
-    return 1 - arithmetic_j / sum(float(part.sum()) for part in energy_j.values())
+    whole_j = sum(float(part.sum()) for part in energy_j.values())
+    return 1 - arithmetic_j / whole_j if whole_j else 0.0

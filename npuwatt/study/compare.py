@@ -64,7 +64,14 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
 
 def _answer(asked: Question, device: Chosen[Device]) -> Answer:
     try:
-        result = inference(asked.network.record, asked.request, device.record, asked.count)
+        with np.errstate(all="ignore"):
+            result = inference(asked.network.record, asked.request, device.record, asked.count)
+            spent_j, request_s = result.total_j, result.request_s
+        if (
+            bool(result.fits[0, 0])
+            and not (np.isfinite(spent_j) & np.isfinite(request_s) & (request_s > 0)).all()
+        ):
+            raise RequestError("has no finite answer; expected numbers nearer to those of a real device")
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     return Answer(

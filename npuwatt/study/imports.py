@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def import_model(path: str, *, name: str | None = None) -> ImportedModel:
         The file cannot be read, is of an architecture npuwatt does not know, or holds a value no
         network has; one line for each fault.
     """
-    found = read_config(read_bytes(Path(path).expanduser()), path)
+    found = read_config(read_bytes(os.path.expanduser(path)), path)
     network = found.network
     total, active = parameter_count(network), active_parameter_count(network)
     cache = cache_bytes_per_token(network, "bf16") if network.decoder else 0.0

@@ -49,6 +49,10 @@ class Inference(Record):
     def metrics(self) -> dict[str, Array]:
         """The named results, each (P, 1)."""
         total_j = self.total_j
+        with np.errstate(all="ignore"):  # a device that spends nothing has no tokens per joule
+            return self._metrics(total_j)
+
+    def _metrics(self, total_j: Array) -> dict[str, Array]:
         per_output_token_j = total_j / self.output_tokens
         return {
             "ttft_s": self.ttft_s,

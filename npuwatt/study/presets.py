@@ -87,7 +87,9 @@ def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> 
                 load: Any = load_device if folder == "devices" else load_network
                 checks.append(_checked(load(name)))
     for base in presets:
-        for path in sorted(Path(base).rglob("*.yaml")):
+        for path in sorted(
+            one for one in Path(base).rglob("*.yaml") if one.is_file() and one.name != "sources.yaml"
+        ):
             checks.append(_checked(show_preset(str(path.absolute()), presets=presets)))
     return checks
 

@@ -131,12 +131,12 @@ def load_network(typed: str, *, changes: Sequence[str] = (), folders: Iterable[s
 
 def _config_preset(path: str) -> library.Preset:
     """A Hugging Face config.json as the preset that an import of it would write."""
-    from pathlib import Path
+    import os
 
     from npuwatt.preset.load import parse_yaml, read_bytes
     from npuwatt.workload.huggingface import imported
 
-    content = read_bytes(Path(path).expanduser())
+    content = read_bytes(os.path.expanduser(path))
     document = parse_yaml(imported(content, path).encode(), path)
     return library.Preset(
         name=str(document.tree.get("name", path)),

@@ -131,6 +131,8 @@ class Transformer(Record):
             )
         if not (self.vocab or self.patch_inputs):
             raise NpuwattError("no input; expected vocab or patch_inputs")
+        if self.decoder and (self.tokens or self.patch_inputs):
+            raise NpuwattError("a decoder with tokens or patch_inputs; expected neither, or decoder: false")
         if self.decoder and not self.vocab:
             raise NpuwattError("a decoder without vocab; expected vocab, or decoder: false")
 
