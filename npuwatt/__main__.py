@@ -18,7 +18,7 @@ OK, BUG, IO_FAILED, INTERRUPTED = 0, 70, 74, 130  # 1 and 2 are a command's own:
 def main() -> NoReturn:
     """Run the command line and leave at once: taking a large interpreter down costs more than many a command."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (a closed stream, for as long as the process)
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (as above)
     if sys.argv[1:] in (["--version"], ["-V"]):
         leave(run([], answer=f"npuwatt {__version__}"))
     gc.disable()  # nothing worth collecting while modules load; a sweep turns it on again

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, shown
 from npuwatt.record import Record
 from npuwatt.study.scenario import Chosen, implausible, load_device, load_network, split_changes
 from npuwatt.workload.network import Network, Transformer
-from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request
+from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request, Width
 
 NETWORK = "llama-3.1-8b"
 INPUT_LEN, OUTPUT_LEN, BATCH, WIDTH = 512, 256, 1, "bf16"
@@ -109,9 +109,9 @@ def question(
         batch=float(batch),
         input_len=float(input_len or INPUT_LEN),
         output_len=float(output_len or OUTPUT_LEN),
-        weights=weights or usual,  # type: ignore[arg-type] # checked above
-        activations=activations or usual,  # type: ignore[arg-type]
-        kv_cache=kv_cache or usual,  # type: ignore[arg-type]
+        weights=cast("Width", weights or usual),
+        activations=cast("Width", activations or usual),
+        kv_cache=cast("Width", kv_cache or usual),
     )
     request, more = _as_the_network_takes_it(chosen.record, request, input_len, output_len)
     return Question(

@@ -45,7 +45,7 @@ def test_a_device_answers_or_names_the_types_it_computes(name: str, width: Any) 
         have = ", ".join(host_of(chip).peak_macs_per_s)
         assert fault.startswith(f"computes in {have}, and the request needs {width}; expected")
         suggested = fault.rpartition(" ")[2]
-        answer = Request(weights=suggested, activations=suggested, kv_cache=suggested)  # type: ignore[arg-type]
+        answer = Request(weights=suggested, activations=suggested, kv_cache=suggested)  # type: ignore[arg-type] # checked when made
         assert inference(network("smollm2-135m"), answer, chip).devices_needed.item() >= 1
         return
     for result in found:

@@ -59,7 +59,7 @@ def test_the_step_at_the_middle_of_an_answer_is_the_mean_step(
     found: Estimate = estimate(name, **options)  # type: ignore[arg-type] # each value suits its name
     step = next(phase for phase in found.phases if phase.name == "decode")
     assert step.context_tokens == 512 + output_len // 2
-    mean_s = compare([name], **options).answers[0].result.tpot_s.item()  # type: ignore[arg-type]
+    mean_s = compare([name], **options).answers[0].result.tpot_s.item()  # type: ignore[arg-type] # as above
     assert total(step.time_s) == pytest.approx(mean_s, rel=1e-9)
 
 
