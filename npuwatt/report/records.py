@@ -124,7 +124,7 @@ def preset_records(asked: Question) -> list[Record]:
     """The presets behind a result and the hash of each one's content."""
     found: dict[str, Record] = {}
     for preset in (*(device.preset for device in asked.devices), asked.network.preset):
-        found[f"{preset.folder}/{preset.name}"] = {
+        found[f"{preset.folder}/{preset.name} {preset.sha256}"] = {
             "name": preset.name,
             "folder": preset.folder,
             "sha256": preset.sha256,

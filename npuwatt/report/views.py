@@ -94,7 +94,16 @@ def counted(count: int, what: str) -> str:
 
 def label(result: Record) -> str:
     """What tables call a device: as it was typed, or by its preset's name where a path was typed."""
-    return str(result["preset"] if "/" in result["device"] else result["device"])
+    return str(result.get("label") or (result["preset"] if "/" in result["device"] else result["device"]))
+
+
+def _labelled(results: Sequence[Record]) -> list[Record]:
+    """Results with what to call each; two files of one name are told apart by their paths."""
+    short = [label(result) for result in results]
+    return [
+        result | {"label": result["device"] if short.count(name) > 1 else name}
+        for result, name in zip(results, short, strict=True)
+    ]
 
 
 def request_line(request: Record) -> str:
@@ -116,7 +125,7 @@ def request_line(request: Record) -> str:
 
 def compare_report(record: Record) -> Report:
     """The comparison: speed and energy, where the energy goes, who wins and why."""
-    results = record["results"]
+    results = _labelled(record["results"])
     first = label(results[0])
     speed = Table(
         columns=("device", "TTFT", "TPOT", "tokens/s", "power", "J/token", "tokens/J", f"to {first}"),

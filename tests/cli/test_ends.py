@@ -57,3 +57,17 @@ def test_a_home_that_does_not_exist_is_a_missing_file(tmp_path: Path) -> None:
     done = ends("npuwatt compare '~nosuchuser/x.yaml'", tmp_path)
     assert done.stdout == "2\n"
     assert "no such file" in done.stderr
+
+
+def test_two_files_of_one_name_stay_two_devices(tmp_path: Path) -> None:
+    for folder, cap in (("a", "75 W"), ("b", "70 W")):
+        (tmp_path / folder).mkdir()
+        text = (
+            "kind: accelerator\nevidence: projected\nsource: assumed\nwhere: a test\npeak: {bf16: 9 TFLOPS}\n"
+        )
+        text += f"mac_energy: {{bf16: 1 pJ/MAC}}\nstatic_power: 9 W\npower_cap: {cap}\n"
+        text += "levels: {dram: {bandwidth: 500 GB/s, read_energy: 5 pJ/bit, capacity: 32 GiB}}\n"
+        (tmp_path / folder / "x.yaml").write_text(text, encoding="utf-8")
+    shown = ends("npuwatt compare a/x.yaml b/x.yaml", tmp_path).stdout
+    assert [line.split()[0] for line in shown.splitlines()[3:5]] == ["a/x.yaml", "b/x.yaml"]
+    assert ends("npuwatt compare a/x.yaml b/x.yaml --json", tmp_path).stdout.count('"sha256"') == 3
