@@ -10,6 +10,7 @@ from npuwatt import require
 from npuwatt.arrays import Real
 from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, check_headroom
 from npuwatt.device.costs import OpCosts
+from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 from npuwatt.workload.ops import STORED, OpTable
 
@@ -58,6 +59,8 @@ class Crossbar(Record):
     kind: ClassVar[Literal["crossbar"]] = "crossbar"
 
     def __post_init__(self) -> None:
+        if "buffers" in self.host.levels:
+            raise NpuwattError("host.levels.buffers: this name is the arrays' own; expected another")
         check_headroom(self.host, self.arrays.parts_count * self.arrays.static_power_w, name="host.power_cap")
 
 

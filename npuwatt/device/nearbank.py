@@ -56,6 +56,8 @@ class NearBankPim(Record):
     kind: ClassVar[Literal["near-bank-pim"]] = "near-bank-pim"
 
     def __post_init__(self) -> None:
+        if "banks" in self.host.levels:
+            raise NpuwattError("host.levels.banks: this name is the computing banks' own; expected another")
         check_headroom(self.host, self.banks.parts_count * self.banks.standby_power_w, name="host.power_cap")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npuwatt.errors import RequestError
+from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.explore.sweep import sweep
 from npuwatt.study.compare import compare
 
@@ -76,3 +76,9 @@ def test_a_device_that_spends_nothing_is_compared_without_dividing_by_zero() -> 
     metrics = compare(["gpu"], changes=free).answers[0].result.metrics()
     assert metrics["energy_per_output_token_j"].item() == 0
     assert np.isinf(metrics["tokens_per_j"]).all()
+
+
+@pytest.mark.parametrize(("name", "level"), [("pim", "banks"), ("crossbar", "buffers")])
+def test_a_host_level_may_not_take_the_name_of_the_computing_part(name: str, level: str) -> None:
+    with pytest.raises(NpuwattError, match=level):
+        compare([name], changes=[f"devices.{name}.host.levels.{level}.read_energy=1pJ/bit"])
