@@ -88,7 +88,7 @@ def _root(
 
 
 def _help(command: list[str] = typer.Argument(None, metavar="[COMMAND...]", show_default=False)) -> None:  # noqa: B008 (typer's form)
-    pass  # invoke turns `help X` into `X --help` before it gets here
+    """Only a name for the list of commands: `invoke` turns `help X` into `X --help`."""
 
 
 def invoke(arguments: list[str]) -> int:

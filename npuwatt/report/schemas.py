@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from npuwatt.device.costs import LIMITS
+from npuwatt.device.evaluate import KINDS
 from npuwatt.errors import NpuwattError, did_you_mean, shown
+from npuwatt.preset.evidence import QUALITIES
+from npuwatt.preset.library import EVIDENCE_CLASSES
+from npuwatt.study.inference import METRICS
+from npuwatt.study.question import CONSTANTS
+from npuwatt.workload.ops import Kind
+from npuwatt.workload.request import WIDTHS
 
 Schema = dict[str, Any]
 
@@ -15,13 +23,8 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 1}
 _FLAG: Schema = {"type": "boolean"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
-_WIDTH: Schema = {"enum": ["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]}
-_LIMITS = ["compute", "memory", "on_chip", "link", "conversion", "power"]
-_BOUND: Schema = {"enum": [*_LIMITS, None]}
-_METRICS = (
-    "ttft_s", "tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j", "energy_per_total_token_j",
-    "energy_per_request_j", "tokens_per_j",
-)  # fmt: skip
+_WIDTH: Schema = {"enum": list(WIDTHS)}
+_BOUND: Schema = {"enum": [*LIMITS, None]}
 
 
 def _object(required: Schema, optional: Schema | None = None) -> Schema:
@@ -49,17 +52,17 @@ _REQUEST = _object(
         "activations": _WIDTH,
         "kv_cache": _WIDTH,
         "devices": _MAYBE_COUNT,
-        "constants": {"enum": ["sourced", "article"]},
+        "constants": {"enum": list(CONSTANTS)},
     }
 )
 _DEVICE = {
     "device": _TEXT,
     "preset": _TEXT,
-    "kind": {"enum": ["accelerator", "near-bank-pim", "crossbar"]},
-    "evidence": {"enum": ["calibrated", "datasheet", "projected"]},
+    "kind": {"enum": list(KINDS)},
+    "evidence": {"enum": list(EVIDENCE_CLASSES)},
 }
 _ANSWER = (
-    dict.fromkeys(_METRICS, _MAYBE)
+    dict.fromkeys(METRICS, _MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT}
 )
@@ -71,9 +74,7 @@ _USED = _list(
 _OP = _object(
     {
         "name": _TEXT,
-        "kind": {
-            "enum": ["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]
-        },
+        "kind": {"enum": list(get_args(Kind))},
         "count": _COUNT,
         "macs": _NUMBER,
         "weight_bytes": _NUMBER,
@@ -114,7 +115,7 @@ _ARTICLE = _object(
     }
 )
 _RANGE = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
-_QUALITY: Schema = {"enum": ["measured", "calibrated", "datasheet", "derived", "simulated", "assumed"]}
+_QUALITY: Schema = {"enum": list(QUALITIES)}
 _LABELS = {
     "name": _TEXT,
     "folder": _TEXT,
@@ -155,7 +156,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
             "request": _REQUEST,
             "addresses": _TEXTS,
             "points": _COUNT,
-            "best": {"enum": [*_METRICS, None]},
+            "best": {"enum": [*METRICS, None]},
             "sources": _SOURCES,
             "results": _list(_object({"device": _TEXT} | _ROW)),
         },
