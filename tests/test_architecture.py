@@ -25,7 +25,9 @@ FLOORS = {
     "device": 4,
     "study": 5,
     "explore": 6,
+    "audit": 7,
     "report": 8,
+    "extras": 9,
     "cli": 10,
     "__main__": 11,
 }
@@ -36,6 +38,8 @@ PLAIN = {
     "batch", "input_len", "output_len", "output_tokens", "all_tokens", "tokens", "layers", "devices", "devices_needed",
     "macs", "k", "n", "link_steps", "weight_bits", "input_bits", "cell_bits", "dac_bits", "value", "low", "high", "first",
     "last", "head_tokens", "fits", "values", "context_tokens", "matrix", "embedding", "vector",
+    "numbers", "uneven", "needed", "chosen", "count", "groups", "collectives", "expert_layers", "local_experts", "prompt_steps",
+    "is_mixture", "is_hybrid", "is_fp8", "overhead_bound", "metrics", "measured",
 }  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))

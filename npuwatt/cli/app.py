@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "estimate": ("npuwatt.cli.estimate", "One device op by op and level by level."),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
-    "presets": ("npuwatt.cli.presets", "Devices, networks and constants, and where each number comes from."),
+    "presets": (
+        "npuwatt.cli.presets",
+        "Devices, networks, stacks and constants, and where each number comes from.",
+    ),
     "model": ("npuwatt.cli.model", "Networks of your own."),
     "schema": ("npuwatt.cli.schema", "Print the JSON Schema (2020-12) that a command's JSON passes."),
 }

@@ -69,7 +69,13 @@ class Accelerator(Record):
     levels: Mapping[str, MemoryLevel]  # main memory first
     static_power_w: Real  # drawn all the time, clocks up
     power_cap_w: Real
+    sustained_power_fraction: Real = 1.0  # of the cap, what the mean power of a capped board settles at
     utilization_fraction: Real = 1.0  # achieved share of the peak in large matrix products
+    experts_utilization_fraction: Real = 1.0  # of that, what the grouped products of experts reach
+    experts_energy_ratio: Real = 1.0  # energy of a MAC in such a product over one in a dense product
+    cache_energy_j_per_byte: Real = (
+        0.0  # what a cached byte costs more than others: gathering pages, softmax
+    )
     movement_overhead_ratio: Real = 0.0  # control, queues and wires, per joule of the bare data path
     regulator_efficiency_fraction: Real = 1.0
     link: Link | None = None
@@ -92,8 +98,13 @@ class Accelerator(Record):
         require.not_negative(static_power=self.static_power_w, movement_overhead=self.movement_overhead_ratio)
         require.positive(power_cap=self.power_cap_w)
         require.fraction(
-            utilization=self.utilization_fraction, regulator_efficiency=self.regulator_efficiency_fraction
+            sustained_power=self.sustained_power_fraction,
+            utilization=self.utilization_fraction,
+            experts_utilization=self.experts_utilization_fraction,
+            regulator_efficiency=self.regulator_efficiency_fraction,
         )
+        require.positive(experts_energy=self.experts_energy_ratio)
+        require.not_negative(cache_energy=self.cache_energy_j_per_byte)
         check_headroom(self)
 
     @property
@@ -101,10 +112,15 @@ class Accelerator(Record):
         """Main memory: the first level."""
         return next(iter(self.levels.values()))
 
+    @property
+    def sustained_power_w(self) -> Real:
+        """Most mean power over a step."""
+        return self.power_cap_w * self.sustained_power_fraction
+
 
 def check_headroom(chip: Accelerator, others_w: Real = 0.0, *, name: str = "power_cap") -> None:
     """Raise NpuwattError unless the cap leaves room for work above what the board draws at rest."""
-    room_w = chip.power_cap_w - chip.static_power_w - others_w
+    room_w = chip.sustained_power_w - chip.static_power_w - others_w
     least_w = float(np.min(room_w))
     if least_w <= 0:
         rest = "what the board draws at rest (static_power and standby)"
@@ -172,6 +188,11 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
     memory_bytes = ops.memory_bytes
     moved = level_bytes(chip.levels, memory_bytes, ops.macs, ops.operand_bytes)
     peak = _by_op(chip.peak_macs_per_s, ops.dtypes, chip.peak_macs_per_s) * chip.utilization_fraction
+    mac_energy = _by_op(chip.mac_energy_j_per_mac, ops.dtypes, chip.peak_macs_per_s)
+    if "experts" in ops.kinds:
+        grouped = np.array([[kind == "experts" for kind in ops.kinds]])
+        peak = peak * np.where(grouped, chip.experts_utilization_fraction, 1.0)
+        mac_energy = mac_energy * np.where(grouped, chip.experts_energy_ratio, 1.0)
     limits_s = {"compute": ops.macs / (devices * peak)}
     for i, (name, level) in enumerate(chip.levels.items()):
         if np.any(level.bandwidth_bytes_per_s):
@@ -190,8 +211,10 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
         links_j = ops.link_bytes * chip.link.energy_j_per_byte
     time_s = roofline_time_s(limits_s)
     level_j = {name: moved[name] * level.read_energy_j_per_byte for name, level in chip.levels.items()}
-    arithmetic_j = ops.macs * _by_op(chip.mac_energy_j_per_mac, ops.dtypes, chip.peak_macs_per_s)
-    energy_j = board_energy_j(chip, arithmetic_j, level_j, links=links_j)
+    if np.any(chip.cache_energy_j_per_byte):
+        nearest = next(reversed(level_j))
+        level_j[nearest] = level_j[nearest] + ops.kv_bytes * chip.cache_energy_j_per_byte
+    energy_j = board_energy_j(chip, ops.macs * mac_energy, level_j, links=links_j)
     return OpCosts(
         time_s=time_s, limits_s=limits_s, energy_j=energy_j, level_bytes=moved, level_energy_j=level_j
     )

@@ -12,7 +12,7 @@ from npuwatt.record import Record
 COMPONENTS = ("arithmetic", "conversion", "on_chip", "dram", "links", "overhead", "static")
 """Where energy can go: multipliers; DAC and ADC; caches, buffers and wires; main memory; links between devices;
 control and voltage regulators; and what is drawn all the time."""
-LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power")
+LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power", "software")
 """What can set the time."""
 
 
@@ -45,13 +45,21 @@ class PhaseCosts(Record):
 
 
 def phase_costs(
-    parts: Iterable[OpCosts], *, static_power_w: Real, power_cap_w: Real, devices: Real, limits: bool = True
+    parts: Iterable[OpCosts],
+    *,
+    static_power_w: Real,
+    power_cap_w: Real,
+    devices: Real,
+    limits: bool = True,
+    overhead_s: Real = 0.0,
+    host_s: Real = 0.0,
 ) -> PhaseCosts:
     """Costs of ops that follow one another, under a cap on mean power.
 
     A board at its cap lowers its clocks until dynamic energy over time fits beside the static
     power, so a phase lasts at least dynamic energy / (cap - static). The cap acts over
-    milliseconds, hence on the phase and not on each op.
+    milliseconds, hence on the phase and not on each op. Software adds `overhead_s` on the device
+    and then `host_s` beside it, in which the device only waits.
     """
     zero = np.zeros((1, 1))
     unlimited_s = zero
@@ -65,14 +73,18 @@ def phase_costs(
         for place, name in enumerate(part.limits_s if limits else ()):
             limit_s[name] = limit_s.get(name, zero) + total(part.time_s * (owner == place))
     dynamic_j = sum(energy_j.values(), start=zero)
-    time_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w)))
+    unlimited_s = unlimited_s + overhead_s
+    busy_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w)))
+    time_s = busy_s + host_s
     energy_j["static"] = devices * static_power_w * time_s
-    capped = time_s > unlimited_s * (1 + 1e-9)  # then nothing but the cap sets the time
+    capped = busy_s > unlimited_s * (1 + 1e-9)  # then nothing but the cap sets the time
     limit_s = {name: np.where(capped, 0.0, seconds) for name, seconds in limit_s.items()}
-    limit_s["power"] = np.where(capped, time_s, 0.0)
+    limit_s["power"] = np.where(capped, busy_s, 0.0)
+    if np.any(overhead_s) or np.any(host_s):
+        limit_s["software"] = np.where(capped, 0.0, overhead_s) + host_s
     return PhaseCosts(
         time_s=time_s,
         energy_j={name: energy_j[name] for name in COMPONENTS if name in energy_j},
         limit_s={name: limit_s[name] for name in LIMITS if name in limit_s},
-        stretch_ratio=time_s / unlimited_s,
+        stretch_ratio=busy_s / unlimited_s,
     )

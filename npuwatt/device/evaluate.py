@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
+import numpy as np
+
 from npuwatt.arrays import Real
 from npuwatt.device.accelerator import Accelerator, accelerator_costs
 from npuwatt.device.costs import OpCosts
+from npuwatt.record import replace
 from npuwatt.workload.ops import OpTable
 
 if TYPE_CHECKING:
@@ -40,7 +43,15 @@ def host_of(device: Device) -> Accelerator:
 
 
 def device_costs(device: Device, ops: OpTable, devices: Real = 1.0) -> OpCosts:
-    """Time and dynamic energy of each op on `devices` boards."""
+    """Time and dynamic energy of each op on `devices` boards; the most loaded board sets the time."""
+    costs = _even_costs(device, ops, devices)
+    if np.all(np.equal(ops.uneven, 1)):
+        return costs
+    limits_s = {name: seconds * ops.uneven for name, seconds in costs.limits_s.items()}
+    return replace(costs, time_s=costs.time_s * ops.uneven, limits_s=limits_s)
+
+
+def _even_costs(device: Device, ops: OpTable, devices: Real) -> OpCosts:
     if isinstance(device, Accelerator):
         return accelerator_costs(device, ops, devices)
     if device.kind == "near-bank-pim":

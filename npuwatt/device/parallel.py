@@ -4,10 +4,56 @@ from __future__ import annotations
 
 import numpy as np
 
+from npuwatt import require
 from npuwatt.arrays import Array, Real
+from npuwatt.record import Record
 from npuwatt.workload.ops import Op
 
 MOST_DEVICES = 1_000_000.0
+
+
+class Sharing(Record):
+    """How equal devices split one network and its sequences.
+
+    Within a group every matrix is cut over all devices (tensor parallel). Groups work on their own
+    part of the sequences: data-parallel ones hold copies, pipeline stages hold different layers.
+    Experts are cut like all else, or lie whole on devices across the data-parallel groups.
+    """
+
+    data_parallel_count: Real = 1.0
+    pipeline_count: Real = 1.0
+    expert_parallel: bool = False
+
+    def __post_init__(self) -> None:
+        require.positive(data_parallel=self.data_parallel_count, pipeline=self.pipeline_count)
+
+    @property
+    def groups(self) -> Real:
+        """Parts into which the sequences are dealt, each passing all layers on its own."""
+        return self.data_parallel_count * self.pipeline_count
+
+
+ALONE = Sharing()
+"""One group, tensor parallel."""
+
+
+def most_loaded_ratio(touched_fraction: Real, experts: Real, devices: Real) -> Real:
+    """Distinct experts touched on the most loaded device over the mean, when each device holds experts / devices.
+
+    Each of a device's experts is touched with the same chance, so their number is nearly normal, and
+    the expected greatest of n such numbers lies at the quantile (n - 3/8) / (n + 1/4).
+
+    Source
+    ------
+    Blom, "Statistical estimates and transformed beta-variables", 1958; the normal quantile by
+    Tukey's lambda distribution, 4.91 (p^0.14 - (1 - p)^0.14), within 1 % here.
+    """
+    share = (devices - 0.375) / (devices + 0.25)
+    sigmas = 4.91 * (share**0.14 - (1 - share) ** 0.14)
+    held = experts / devices
+    mean = np.maximum(held * touched_fraction, 1e-300)
+    spread = np.sqrt(held * touched_fraction * (1 - touched_fraction))
+    return np.minimum(1 + sigmas * spread / mean, held / np.minimum(mean, held))
 
 
 def smallest_count(

@@ -289,8 +289,8 @@ class Reader:
                         self.fault(f"{address}.{key}", str(error))
         if "value" not in found:
             return None
-        if suffix == "_fraction" and not 0 < found["value"] <= 1:
-            self.block(address, f"{found['value']:g} given; expected a share above 0 and at most 1")
+        if suffix == "_fraction" and not 0 <= found["value"] <= 1:  # a record that takes no 0 says so
+            self.block(address, f"{found['value']:g} given; expected a share from 0 to 1")
             return None
         self.note(leaf, found, suffix, address, exact=hint is int)
         return found["value"]

@@ -10,6 +10,7 @@ from npuwatt.report.document import Report, Table
 from npuwatt.report.views import counted
 
 Record = dict[str, Any]
+_SAID = {"devices": ("class", "evidence"), "stacks": ("about",)}  # beside the name in a list; else the kind
 
 
 def list_record(index: dict[str, dict[str, Any]]) -> Record:
@@ -39,7 +40,7 @@ def list_report(record: Record) -> Report:
     tables = []
     for folder in dict.fromkeys(preset["folder"] for preset in record["presets"]):
         rows = [preset for preset in record["presets"] if preset["folder"] == folder]
-        kinds = ("class", "evidence") if folder == "devices" else ("kind",)
+        kinds = _SAID.get(folder, ("kind",))
         tables.append(
             Table(
                 title=folder,

@@ -77,7 +77,7 @@ def _phase(asked: Question, answer: Answer, name: str, which: str, context_token
     costs = device_costs(device, ops, devices)
     static_w = static_power_w(device)
     whole = phase_costs(
-        [costs], static_power_w=static_w, power_cap_w=host_of(device).power_cap_w, devices=devices
+        [costs], static_power_w=static_w, power_cap_w=host_of(device).sustained_power_w, devices=devices
     )
     time_s = costs.time_s * whole.stretch_ratio
     dynamic_j = sum(costs.energy_j.values(), start=np.zeros(1))

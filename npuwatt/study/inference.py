@@ -15,13 +15,20 @@ from npuwatt.device.evaluate import (
     static_power_w,
     weights_in_cells_count,
 )
-from npuwatt.device.parallel import all_reduce, cache_copies, smallest_count
+from npuwatt.device.parallel import (
+    ALONE,
+    Sharing,
+    all_reduce,
+    cache_copies,
+    most_loaded_ratio,
+    smallest_count,
+)
 from npuwatt.record import Record, replace
-from npuwatt.workload.network import Network, Transformer
+from npuwatt.workload.network import Experts, Network, Transformer
 from npuwatt.workload.ops import Op, table
-from npuwatt.workload.parameters import stored_weights
+from npuwatt.workload.parameters import expert_parameter_count, stored_weights
 from npuwatt.workload.request import Request, width_bytes
-from npuwatt.workload.transformer import cache_bytes, decode_ops, prefill_ops
+from npuwatt.workload.transformer import cache_bytes, decode_ops, experts_touched, prefill_ops
 
 
 class Inference(Record):
@@ -107,23 +114,63 @@ def phase_ops(network: Network, request: Request, phase: str) -> list[Op]:
     return decode_ops(network, request, first=context - 1, last=context)
 
 
-def shared_ops(ops: list[Op], network: Network, request: Request, devices: Real) -> list[Op]:
-    """Ops of one phase on `devices` devices: the cache copied where it cannot be split, and the sums in between."""
+def shared_ops(
+    ops: list[Op], network: Network, request: Request, devices: Real, sharing: Sharing = ALONE
+) -> list[Op]:
+    """Ops of one phase on `devices` devices together.
+
+    Each group of devices reads the weights for itself, the cache is copied where it cannot be split, and
+    partial results are summed in between. Experts that lie whole on devices wait for the most loaded one.
+    """
     if np.all(np.equal(devices, 1)):
         return ops
-    copies = cache_copies(devices, cache_shards(network))
+    groups = sharing.groups
+    members = devices / groups
+    copies = cache_copies(members, cache_shards(network))
     ops = [
-        op._replace(kv_read_bytes=op.kv_read_bytes * copies, kv_written_bytes=op.kv_written_bytes * copies)
+        op._replace(
+            weight_bytes=op.weight_bytes * (groups if op.kind != "embedding" else 1.0),
+            kv_read_bytes=op.kv_read_bytes * copies,
+            kv_written_bytes=op.kv_written_bytes * copies,
+        )
         for op in ops
     ]
-    halves = [op for op in ops if op.name in _SUMMED or op.kind == "convolution"]
-    layers = sum(float(np.max(op.layers)) for op in halves)
+    wide = members
+    if isinstance(network, Transformer) and network.experts:
+        if sharing.expert_parallel:
+            wide = members * sharing.data_parallel_count
+        ops = [_shared_experts(op, network.experts, wide, sharing) for op in ops]
+    return [*ops, *_sums(ops, request, members, wide)]
+
+
+def _shared_experts(op: Op, part: Experts, wide: Real, sharing: Sharing) -> Op:
+    """An op of experts when each group, or under expert parallelism each pipeline stage, meets its own tokens."""
+    if op.kind != "experts":
+        return op
+    holders = sharing.pipeline_count if sharing.expert_parallel else sharing.groups
+    alone = experts_touched(part, op.tokens)
+    touched = experts_touched(part, op.tokens / holders)
+    op = op._replace(weight_bytes=op.weight_bytes / sharing.groups * holders * touched / alone)
+    if not sharing.expert_parallel:
+        return op
+    return op._replace(uneven=most_loaded_ratio(touched / part.experts, part.experts, wide))
+
+
+def _sums(ops: list[Op], request: Request, members: Real, wide: Real) -> Iterator[Op]:
+    """Sums of partial results, over a group of devices, or over all that hold experts."""
+    halves = [op for op in ops if op.name in SUMMED or op.kind == "convolution"]
     width = width_bytes(request.activations)
-    sums_bytes = sum((op.layers * op.tokens * op.n * width for op in halves), start=np.zeros((1, 1)))
-    return [*ops, all_reduce(layers=layers, sums_bytes=sums_bytes, devices=devices)]
+    for over, part in (
+        (members, [op for op in halves if op.kind != "experts" or wide is members]),
+        (wide, [op for op in halves if op.kind == "experts" and wide is not members]),
+    ):
+        if part:
+            layers = sum(float(np.max(op.layers)) for op in part)
+            sums_bytes = sum((op.layers * op.tokens * op.n * width for op in part), start=np.zeros((1, 1)))
+            yield all_reduce(layers=layers, sums_bytes=sums_bytes, devices=over)
 
 
-_SUMMED = ("attention_out", "ssm_out", "ffn_down", "experts_down")
+SUMMED = ("attention_out", "ssm_out", "ffn_down", "experts_down")
 
 
 def cache_shards(network: Network) -> float:
@@ -135,11 +182,18 @@ def cache_shards(network: Network) -> float:
     return float(network.state_space.heads) if network.state_space else 1.0
 
 
-def devices_needed(network: Network, request: Request, device: Device) -> Array:
-    """Fewest devices that hold the weights and the cache of the request: (P, 1), infinity if none do."""
+def devices_needed(network: Network, request: Request, device: Device, sharing: Sharing = ALONE) -> Array:
+    """Fewest devices that hold the weights and the cache of the request: (P, 1), infinity if none do.
+
+    Each data-parallel group holds weights of its own and the cache of its own sequences, but experts
+    that lie whole on devices are there once.
+    """
     stored = stored_weights(network)
-    held = cache_bytes(network, request) if isinstance(network, Transformer) else 0.0
-    in_memory = sum(stored)
+    copies = sharing.data_parallel_count
+    held = cache_bytes(network, request) / copies if isinstance(network, Transformer) else 0.0
+    in_memory: Real = sum(stored)
+    if sharing.expert_parallel:
+        in_memory = in_memory - expert_parameter_count(network) * (1 - 1 / copies)
     in_cells = weights_in_cells_count(device)
     capacity = host_of(device).memory.capacity_bytes
     boards = np.ones((1, 1))
@@ -152,11 +206,45 @@ def devices_needed(network: Network, request: Request, device: Device) -> Array:
         capacity_bytes=capacity,
         cache_shards=cache_shards(network),
     )
-    return np.atleast_2d(np.maximum(boards, memory_count))
+    return np.atleast_2d(np.maximum(boards, memory_count * copies))
+
+
+class Fit(Record):
+    """How many devices a request gets, and whether they hold it; arrays are (P, 1)."""
+
+    needed: Array  # infinity where no number of devices is enough
+    chosen: Array
+    fits: Array  # bool
+    count: Real  # that compute: 1 where it does not fit
+
+    @property
+    def known(self) -> Array:
+        """1 where the request fits, NaN where it does not and has no cost."""
+        return np.where(self.fits, 1.0, np.nan)
+
+
+def fitting(
+    network: Network, request: Request, device: Device, devices: Real | None, sharing: Sharing
+) -> Fit:
+    """The devices asked for, or the fewest that hold weights and cache."""
+    needed = devices_needed(network, request, device, sharing)
+    joined = host_of(device).link is not None
+    chosen = np.atleast_2d(np.asarray(needed if devices is None else devices, dtype=np.float64))
+    fits = np.isfinite(needed) & (needed <= chosen) & (joined | (chosen == 1))
+    count: Real = np.where(fits, chosen, 1.0)
+    if np.all(np.equal(count, 1)):
+        count = 1.0
+    return Fit(needed=needed, chosen=chosen, fits=fits, count=count)
 
 
 def inference(
-    network: Network, request: Request, device: Device, devices: Real | None = None, *, limits: bool = True
+    network: Network,
+    request: Request,
+    device: Device,
+    devices: Real | None = None,
+    *,
+    sharing: Sharing = ALONE,
+    limits: bool = True,
 ) -> Inference:
     """What a request costs on `devices` devices, or on the fewest that hold it.
 
@@ -166,6 +254,8 @@ def inference(
         Records whose numbers may be (P, 1) columns.
     devices : scalar, (P, 1) or None
         How many devices share the work; None for the fewest that hold weights and cache.
+    sharing
+        How they split it.
     limits
         Whether to note what sets the time, which costs as much as the time itself.
 
@@ -175,17 +265,13 @@ def inference(
         The device cannot compute the number types of the request.
     """
     request = fitted(network, request)
-    needed = devices_needed(network, request, device)
-    joined = host_of(device).link is not None
-    chosen = np.atleast_2d(np.asarray(needed if devices is None else devices, dtype=np.float64))
-    fits = np.isfinite(needed) & (needed <= chosen) & (joined | (chosen == 1))
-    count: Real = np.where(fits, chosen, 1.0)
-    if np.all(np.equal(count, 1)):
-        count = 1.0
-    prefill = _phase(network, request, device, count, "prefill", limits)
-    decode = _phase(network, request, device, count, "decode", limits) if network.decoder else None
+    fit = fitting(network, request, device, devices, sharing)
+    prefill = _phase(network, request, device, fit.count, sharing, "prefill", limits)
+    decode = (
+        _phase(network, request, device, fit.count, sharing, "decode", limits) if network.decoder else None
+    )
     steps = np.asarray(request.output_len, dtype=np.float64) - 1
-    known = np.where(fits, 1.0, np.nan)
+    known = fit.known
     ttft_s = prefill.time_s * known
     tpot_s = decode.time_s * known if decode else np.full((1, 1), np.nan)
     request_s = ttft_s + tpot_s * steps if decode else ttft_s
@@ -196,9 +282,9 @@ def inference(
                 sums[name] = sums.get(name, np.zeros((1, 1))) + value * steps
     batch = np.atleast_2d(np.asarray(request.batch, dtype=np.float64))
     return Inference(
-        devices=chosen,
-        devices_needed=needed,
-        fits=fits,
+        devices=fit.chosen,
+        devices_needed=fit.needed,
+        fits=fit.fits,
         prefill=prefill,
         decode=decode,
         ttft_s=ttft_s,
@@ -213,13 +299,19 @@ def inference(
 
 
 def _phase(
-    network: Network, request: Request, device: Device, devices: Real, phase: str, limits: bool
+    network: Network,
+    request: Request,
+    device: Device,
+    devices: Real,
+    sharing: Sharing,
+    phase: str,
+    limits: bool,
 ) -> PhaseCosts:
-    ops = shared_ops(phase_ops(network, request, phase), network, request, devices)
+    ops = shared_ops(phase_ops(network, request, phase), network, request, devices, sharing)
     return phase_costs(
         _costs_in_turn(device, ops, devices),
         static_power_w=static_power_w(device),
-        power_cap_w=host_of(device).power_cap_w,
+        power_cap_w=host_of(device).sustained_power_w,
         devices=devices,
         limits=limits,
     )

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from npuwatt.errors import NpuwattError, PresetError
+from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.preset import library
 from npuwatt.record import Record
 from npuwatt.study.article import Constants
-from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network
+from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
 from npuwatt.workload.network import Network
 from npuwatt.workload.parameters import parameter_count
 
 PARAMETERS_WITHIN = 0.01
+_FOLDER_OF = {"transformer": "networks", "convnet": "networks", "stack": "stacks", "constants": "constants"}
 
 
 class Check(Record):
@@ -28,22 +29,27 @@ class Check(Record):
 
 
 def show_preset(name: str, *, presets: Sequence[str] = ()) -> Chosen[Any]:
-    """A device, network or set of constants by name or path, with the evidence of each number.
+    """A device, network, stack or set of constants by name or path, with the evidence of each number.
 
     Raises
     ------
     PresetError
         No preset has this name; its text names the nearest.
     """
-    found = _kind_of(name, presets)
-    if found == "networks":
+    return _loaded(_folder_of(name, presets), name, presets)
+
+
+def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
+    if folder == "networks":
         return load_network(name, folders=presets)
-    if found == "constants":
+    if folder == "stacks":
+        return load_stack(name, folders=presets)
+    if folder == "constants":
         return load_constants(name, Constants)
     return load_device(name, folders=presets)
 
 
-def _kind_of(name: str, presets: Sequence[str]) -> str:
+def _folder_of(name: str, presets: Sequence[str]) -> str:
     """The folder a name belongs to; a path says it by its `kind:`."""
     if name.endswith(".json"):
         return "networks"
@@ -56,12 +62,10 @@ def _kind_of(name: str, presets: Sequence[str]) -> str:
             if library.is_path(name):
                 raise
             continue
-        kind = preset.header("kind")
-        if kind in ("transformer", "convnet"):
-            return "networks"
-        return "constants" if kind == "constants" else "devices"
+        return _FOLDER_OF.get(preset.header("kind"), "devices")
     told = [fault for error in faults for fault in error.faults if "did you mean" in fault]
-    raise PresetError(told[0] if told else faults[0].faults[0])
+    close = did_you_mean(name, [fault.split("'")[-2] for fault in told], cutoff=0.0)  # of all folders
+    raise PresetError(next((fault for fault in told if fault.endswith(close)), faults[0].faults[0]))
 
 
 def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> list[Check]:
@@ -81,11 +85,7 @@ def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> 
     checks = []
     for folder, entries in library.index().items():
         for name in entries:
-            if folder == "constants":
-                checks.append(_checked(load_constants(name, Constants)))
-            else:
-                load: Any = load_device if folder == "devices" else load_network
-                checks.append(_checked(load(name)))
+            checks.append(_checked(_loaded(folder, name)))
     for base in presets:
         for path in sorted(
             one for one in Path(base).rglob("*.yaml") if one.is_file() and one.name != "sources.yaml"

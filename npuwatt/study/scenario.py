@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from npuwatt import units
 from npuwatt.device.evaluate import KINDS, Device, device_type
@@ -14,6 +14,9 @@ from npuwatt.preset.load import Document, Loaded, read_record
 from npuwatt.preset.paths import changed
 from npuwatt.record import Record
 from npuwatt.workload.network import Network, Transformer
+
+if TYPE_CHECKING:
+    from npuwatt.device.stack import Stack
 
 T = TypeVar("T", bound=Record)
 
@@ -147,6 +150,17 @@ def _config_preset(path: str) -> library.Preset:
     )
 
 
+def load_stack(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Stack]:
+    """Serving software by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
+    from npuwatt.device.stack import Stack
+
+    preset = library.find("stacks", typed, folders)
+    kind = preset.header("kind")
+    if kind != Stack.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Stack.kind}")
+    return _choose(typed, preset, Stack, changed(preset.document, changes, "stack"))
+
+
 def load_constants(name: str, kind: type[T]) -> Chosen[T]:
     """A set of energies that replaces those of every device."""
     preset = library.find("constants", name)
@@ -155,30 +169,41 @@ def load_constants(name: str, kind: type[T]) -> Chosen[T]:
 
 def split_changes(changes: Sequence[str], devices: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """`--set ADDRESS=VALUE` texts, sorted to the device each one belongs to, and those of the network."""
+    by_device, of_network, _ = changes_by_owner(changes, devices, has_stack=False)
+    return by_device, of_network
+
+
+def changes_by_owner(
+    changes: Sequence[str], devices: Sequence[str], *, has_stack: bool = True
+) -> tuple[dict[str, list[str]], list[str], list[str]]:
+    """`--set ADDRESS=VALUE` texts without their owner: those of each device, of the network, and of the stack."""
     by_device: dict[str, list[str]] = {name: [] for name in devices}
     of_network: list[str] = []
+    of_stack: list[str] = []
     for change in changes:
         address, equals, value = change.partition("=")
         if not equals or not value:
             raise NpuwattError(
                 f"--set {shown(change)}: expected ADDRESS=VALUE, as in devices.gpu.power_cap=500W"
             )
-        owner, path = split_address(address.strip(), devices)
-        if owner == "network":
-            of_network.append(f"{path}={value}")
-        else:
+        owner, path = split_address(address.strip(), devices, has_stack=has_stack)
+        if address.strip().startswith("devices."):  # whatever its name is, so even one called 'stack'
             by_device[owner].append(f"{path}={value}")
-    return by_device, of_network
+        else:
+            (of_network if owner == "network" else of_stack).append(f"{path}={value}")
+    return by_device, of_network, of_stack
 
 
-def split_address(address: str, devices: Sequence[str]) -> tuple[str, str]:
-    """`devices.gpu.levels.dram.bandwidth` -> ('gpu', 'levels.dram.bandwidth'); network addresses likewise."""
-    if address.startswith("network."):
-        return "network", address.removeprefix("network.")
+def split_address(address: str, devices: Sequence[str], *, has_stack: bool = False) -> tuple[str, str]:
+    """`devices.gpu.levels.dram.bandwidth` -> ('gpu', 'levels.dram.bandwidth'); network addresses likewise, and
+    `stack.step_time` -> ('stack', 'step_time') where a stack was chosen."""
+    for owner in ("network", "stack") if has_stack else ("network",):
+        if address.startswith(f"{owner}."):
+            return owner, address.removeprefix(f"{owner}.")
     for name in sorted(set(devices), key=len, reverse=True):
         if address.startswith(f"devices.{name}."):
             return name, address.removeprefix(f"devices.{name}.")
-    known = [f"devices.{name}" for name in devices]
+    known = [*(f"devices.{name}" for name in devices), *(("stack",) if has_stack else ())]
     near = did_you_mean(".".join(address.split(".")[:2]), known, cutoff=0.8)
     raise NpuwattError(
         f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}"

@@ -38,6 +38,7 @@ class Op(NamedTuple):
     operand_bytes: float = 0.0  # of the weight or cached number that each MAC multiplies by
     k: float = 0.0
     n: float = 0.0
+    uneven: Real = 1.0  # work of the most loaded device over the mean of all
 
 
 _COLUMNS = Op._fields[3:]
@@ -62,6 +63,7 @@ class OpTable(Record):
     operand_bytes: Array
     k: Array
     n: Array
+    uneven: Array
 
     @property
     def kv_bytes(self) -> Array:

@@ -35,8 +35,17 @@ def active_parameter_count(network: Network) -> float:
     if not isinstance(network, Transformer) or network.experts is None:
         return parameter_count(network)
     experts = network.experts
-    unused = (experts.experts - experts.per_token) * _one_expert(experts, network.hidden, network.biases)
-    return parameter_count(network) - experts.layers * unused
+    return parameter_count(network) - expert_parameter_count(network) * (
+        1 - experts.per_token / experts.experts
+    )
+
+
+def expert_parameter_count(network: Network) -> float:
+    """Parameters of all experts that a router chooses from."""
+    if not isinstance(network, Transformer) or network.experts is None:
+        return 0.0
+    part = network.experts
+    return float(part.layers * part.experts * _one_expert(part, network.hidden, network.biases))
 
 
 def stored_weights(network: Network) -> StoredWeights:

@@ -38,6 +38,7 @@ def completed(run: Run, words: str) -> list[str]:
         ("npuwatt estimate gpu --network deepseek-v", "deepseek-v3"),
         ("npuwatt presets show deepseek-v", "deepseek-v3"),
         ("npuwatt presets show h100-s", "h100-sxm"),
+        ("npuwatt presets show vllm-0.1", "vllm-0.11"),
         ("npuwatt compare gpu --format js", "jsonl"),
     ],
 )

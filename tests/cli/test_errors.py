@@ -127,6 +127,7 @@ def test_debug_adds_nothing_to_an_error_of_the_user(quick: Quick, asked: str) ->
         ("sweep gpu --vary request.bach=1,2", "batch"),
         ("sweep gpu --vary request.batch=1,2 --best energy_per_output_tokens_j", "energy_per_output_token_j"),
         ("presets show h100-sxn", "h100-sxm"),
+        ("presets show vllm-0.12", "vllm-0.11"),
         ("presets list device", "devices"),
         ("schema comparee", "compare"),
     ],

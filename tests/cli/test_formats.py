@@ -42,7 +42,9 @@ ASKED = {
     "estimate": (("estimate", "gpu", "--batch", "4"), "phases"),
     "sweep": (("sweep", "gpu", "pim", "--vary", "request.batch=1,8,64", "--devices", "1"), "results"),
     "list": (("presets", "list"), "presets"),
+    "list stacks": (("presets", "list", "stacks"), "presets"),
     "show": (("presets", "show", "h100-sxm"), "numbers"),
+    "show stack": (("presets", "show", "vllm-0.11"), "numbers"),
     "check": (("presets", "check", "h100-sxm", "llama-3.1-8b"), "presets"),
     "path": (("presets", "path"), "paths"),
 }
@@ -53,6 +55,7 @@ COLUMNS = {
                 "J/token": "energy_per_output_token_j", "tokens/J": "tokens_per_j", "to gpu": "energy_ratio_to_first"},
     "estimate": {"MACs": "macs", "MAC/B": "intensity_macs_per_byte", "time": "time_s", "energy": "energy_j", "layers": "count"},
     "show": {"value": "value"},
+    "show stack": {"value": "value"},
 }  # fmt: skip
 
 
@@ -105,10 +108,10 @@ def test_csv_rows_of_several_comparisons_can_be_told_apart(run: Run) -> None:
 
 
 @pytest.mark.parametrize("style", FOR_PEOPLE)
-@pytest.mark.parametrize("name", ["compare", "estimate", "show"])
+@pytest.mark.parametrize("name", COLUMNS)
 def test_people_see_the_numbers_of_the_json_document(run: Run, name: str, style: str) -> None:
     done = run(*ASKED[name][0], "--format", style)
-    beside = {"compare": "device", "estimate": "op", "show": "address"}[name]
+    beside = {"compare": "device", "estimate": "op"}.get(name, "address")
     for column, field in COLUMNS[name].items():
         values = numbers_of(done.out, column, beside)
         exact = [record[field] for record in records(run, name)]
@@ -126,7 +129,7 @@ def test_people_see_the_rows_of_a_sweep(run: Run, style: str) -> None:
 
 
 @pytest.mark.parametrize("style", FOR_PEOPLE)
-@pytest.mark.parametrize("name", ["list", "path"])
+@pytest.mark.parametrize("name", ["list", "list stacks", "path"])
 def test_people_see_every_name_and_path(run: Run, name: str, style: str) -> None:
     shown = run(*ASKED[name][0], "--format", style, env={"COLUMNS": "200"}).out.replace("\\_", "_")
     words = set(re.split(r"[\s|*]+", shown))

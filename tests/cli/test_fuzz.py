@@ -16,12 +16,13 @@ from npuwatt.errors import NpuwattError
 from npuwatt.explore.sweep import sweep
 from npuwatt.preset.library import presets_root
 from npuwatt.preset.load import Document, parse_yaml
-from npuwatt.study.scenario import Chosen, load_device, load_network
+from npuwatt.study.scenario import Chosen, load_device, load_network, load_stack
 
 moderate = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 FOLDER = Path(presets_root())
 DEVICES = [FOLDER / "devices" / f"{name}.yaml" for name in ("h100-sxm", "samsung-hbm2-pim", "ibm-hermes")]
 NETWORK = FOLDER / "networks" / "smollm2-135m.yaml"
+STACK = FOLDER / "stacks" / "vllm-0.11.yaml"
 
 odd_numbers = st.sampled_from(
     [
@@ -91,6 +92,10 @@ addresses = st.lists(
             "power_cap",
             "host",
             "banks",
+            "step_time",
+            "unoverlapped",
+            "expert_block",
+            "chunk",
             "value",
             "",
             "x",
@@ -121,6 +126,8 @@ def refused_or(work: Any) -> Any:
 def load(path: Path, changes: tuple[str, ...] = ()) -> Any:
     if path.parent.name == "networks":
         return load_network(str(path), changes=changes)
+    if path.parent.name == "stacks":
+        return load_stack(str(path), changes=changes)
     return load_device(str(path), changes=changes)
 
 
@@ -160,7 +167,7 @@ def test_any_tree_that_YAML_can_write_is_read_back_or_refused(tree: Any) -> None
     assert found is None or isinstance(found.tree, dict)
 
 
-@pytest.mark.parametrize("path", [*DEVICES, NETWORK], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*DEVICES, NETWORK, STACK], ids=lambda path: path.stem)
 @moderate
 @given(data=st.data())
 def test_a_preset_with_any_part_replaced_is_read_or_refused(path: Path, data: st.DataObject) -> None:
@@ -181,7 +188,7 @@ def test_a_preset_with_any_part_replaced_is_read_or_refused(path: Path, data: st
         assert all(math.isfinite(item.value) for item in found.evidence.values())
 
 
-@pytest.mark.parametrize("path", [*DEVICES, NETWORK], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*DEVICES, NETWORK, STACK], ids=lambda path: path.stem)
 @moderate
 @given(address=addresses, value=quantities | st.text(max_size=10))
 def test_any_change_is_taken_or_refused(path: Path, address: str, value: str) -> None:

@@ -43,10 +43,13 @@ BY_SCHEMA = {
     "sweep": ("sweep", "gpu", "pim", *VARY, "--devices", "1"),
     "sweep-count": ("sweep", "gpu", *VARY, "--dry-run"),
     "presets-list": ("presets", "list"),
+    "presets-list stacks": ("presets", "list", "stacks"),
     "presets-show": ("presets", "show", "h100-sxm"),
     "presets-show network": ("presets", "show", "deepseek-v3"),
+    "presets-show stack": ("presets", "show", "vllm-0.11"),
     "presets-show constants": ("presets", "show", "article"),
     "presets-check": ("presets", "check", "h100-sxm", "llama-3.1-8b"),
+    "presets-check stacks": ("presets", "check", "ideal", "vllm-0.11", "vllm-0.5"),
     "presets-path": ("presets", "path"),
 }
 COMPARED = {

@@ -14,7 +14,7 @@ from npuwatt.preset.evidence import QUALITIES, SPREAD
 from npuwatt.preset.load import read_yaml
 from npuwatt.study.article import Constants
 from npuwatt.study.presets import check_presets
-from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network
+from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
 
 ROOT = Path(library.presets_root())
 INDEX = library.index()
@@ -44,6 +44,8 @@ def one_reading() -> Any:
 def loaded(folder: str, name: str) -> Chosen[Any]:
     if folder == "constants":
         return load_constants(name, Constants)
+    if folder == "stacks":
+        return load_stack(name)
     return load_device(name) if folder == "devices" else load_network(name)
 
 
@@ -73,7 +75,13 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
     tree = loaded(folder, name).preset.document.tree
     assert tree["name"].strip()
     assert 10 < len(tree["about"]) < 200
-    assert tree["kind"] in ("accelerator", "near-bank-pim", "crossbar", "transformer", "convnet", "constants")
+    kinds = {
+        "devices": ("accelerator", "near-bank-pim", "crossbar"),
+        "networks": ("transformer", "convnet"),
+        "stacks": ("stack",),
+        "constants": ("constants",),
+    }
+    assert tree["kind"] in kinds[folder]
     if folder == "devices":
         assert tree["evidence"] in library.EVIDENCE_CLASSES
         assert tree["class"].strip()
@@ -129,7 +137,7 @@ def test_files_are_lower_case_with_dashes_and_speak_to_their_reader(path: Path) 
     assert max(map(len, text.splitlines())) <= (200 if path.name == "sources.yaml" else 130)
 
 
-@pytest.mark.parametrize("folder", ["devices", "networks"])
+@pytest.mark.parametrize("folder", ["devices", "networks", "stacks"])
 def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
     means: dict[str, str] = {}
     for name, entry in INDEX[folder].items():
