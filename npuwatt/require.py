@@ -43,6 +43,14 @@ def fraction(**values: Any) -> None:
             _fail(name, low if not low > 0 else high, "a share above 0 and at most 1")
 
 
+def share(**values: Any) -> None:
+    """Each is from 0 to 1."""
+    for name, value in values.items():
+        low, high = _extremes(value)
+        if not (low >= 0 and high <= 1):
+            _fail(name, low if not low >= 0 else high, "a share from 0 to 1")
+
+
 def counts(least: int, most: int = 10**9, **values: int) -> None:
     """Each is a whole number between `least` and `most`."""
     for name, value in values.items():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from npuwatt.arrays import Array, column, total
+from npuwatt.arrays import Array, Real, column, total
 from npuwatt.audit.measurements import Measurements, width_of
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.costs import LIMITS, PhaseCosts
@@ -50,7 +51,8 @@ class Runs(Record):
     kind: Kind
     places: npt.NDArray[np.int64]  # of the rows in their chunk
     work: Work
-    fits: Array  # bool
+    context_tokens: Array
+    fits: npt.NDArray[np.bool_]
 
 
 class Chunk(Record):
@@ -183,7 +185,8 @@ def _runs(
         context_tokens=input_len + position,
         chunk_tokens=kind.stack.record.chunk_count,
     )
-    return Runs(kind=kind, places=places, work=work, fits=needed <= devices)
+    fits = np.broadcast_to(needed <= devices, devices.shape)
+    return Runs(kind=kind, places=places, work=work, context_tokens=input_len + position, fits=fits)
 
 
 class Answers(Record):
@@ -192,7 +195,7 @@ class Answers(Record):
     metrics: dict[str, Array]
     given_w: Array  # power of all devices, had the step taken the measured time
     roofline_s: Array  # of a step, from datasheet rates alone
-    roofline_w: Array
+    roofline_w: Real
     bound_by: list[str]
     software_fraction: Array  # of the mean step's time
 
@@ -253,19 +256,17 @@ def joined(parts: Sequence[Work]) -> Work:
 
     Only for devices that treat each op by its own numbers, as accelerators do.
     """
+
+    def together(name: str) -> Any:
+        return np.concatenate(
+            [np.broadcast_to(np.asarray(getattr(part, name), float), (_points(part), 1)) for part in parts]
+        )
+
+    points = [_points(part) for part in parts]
     return Work(
-        plain=_joined_ops([part.plain for part in parts], [_points(part) for part in parts]),
-        mixed=_joined_ops([part.mixed or part.plain for part in parts], [_points(part) for part in parts]),
-        **{
-            name: np.concatenate(
-                [
-                    np.broadcast_to(np.asarray(getattr(part, name), float), (_points(part), 1))
-                    for part in parts
-                ]
-            )
-            for name in names_of(Work)
-            if name not in ("plain", "mixed")
-        },
+        plain=_joined_ops([part.plain for part in parts], points),
+        mixed=_joined_ops([part.mixed or part.plain for part in parts], points),
+        **{name: together(name) for name in names_of(Work) if name not in ("plain", "mixed")},
     )
 
 

@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "estimate": ("npuwatt.cli.estimate", "One device op by op and level by level."),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
+    "validate": (
+        "npuwatt.cli.audit",
+        "Predict measured serving runs and print predicted beside measured.",
+    ),
+    "calibrate": ("npuwatt.cli.audit", "Fit a device and its serving stack to measured runs."),
     "presets": (
         "npuwatt.cli.presets",
         "Devices, networks, stacks and constants, and where each number comes from.",

@@ -17,6 +17,12 @@ def compare(
     output_len: o.OUTPUT_LEN = None,
     batch: o.BATCH = 1,
     count: o.COUNT = None,
+    mode: o.MODE = None,
+    serving: o.SERVING = False,
+    stack: o.STACK = None,
+    prefill: o.PREFILL = None,
+    expert_parallel: o.EXPERT_PARALLEL = False,
+    data_parallel: o.DATA_PARALLEL = 1,
     weights: o.WEIGHTS = None,
     activations: o.ACTIVATIONS = None,
     kv_cache: o.KV_CACHE = None,
@@ -34,6 +40,7 @@ def compare(
     \b
       npuwatt compare gpu npu pim
       npuwatt compare gpu npu pim --network Qwen/Qwen3-32B --batch 32 --weights fp8
+      npuwatt compare h100-sxm b200-sxm --network qwen3-32b --serving --batch 64
       npuwatt compare gpu --set devices.gpu.power_cap=500W --format json
       npuwatt compare gpu npu pim --constants article
     """
@@ -56,6 +63,12 @@ def estimate(
     output_len: o.OUTPUT_LEN = None,
     batch: o.BATCH = 1,
     count: o.COUNT = None,
+    mode: o.MODE = None,
+    serving: o.SERVING = False,
+    stack: o.STACK = None,
+    prefill: o.PREFILL = None,
+    expert_parallel: o.EXPERT_PARALLEL = False,
+    data_parallel: o.DATA_PARALLEL = 1,
     weights: o.WEIGHTS = None,
     activations: o.ACTIVATIONS = None,
     kv_cache: o.KV_CACHE = None,
@@ -73,6 +86,7 @@ def estimate(
     \b
       npuwatt estimate h100-sxm
       npuwatt estimate pim --network deepseek-v3 --batch 16 --format csv
+      npuwatt estimate gpu --stack vllm-0.11 --batch 64 --no-prefill
     """
     asked, style = o.asked(locals()), check_format(style, as_json)
     check_output(output)

@@ -46,6 +46,12 @@ def sweep(
     output_len: o.OUTPUT_LEN = None,
     batch: o.BATCH = 1,
     count: o.COUNT = None,
+    mode: o.MODE = None,
+    serving: o.SERVING = False,
+    stack: o.STACK = None,
+    prefill: o.PREFILL = None,
+    expert_parallel: o.EXPERT_PARALLEL = False,
+    data_parallel: o.DATA_PARALLEL = 1,
     weights: o.WEIGHTS = None,
     activations: o.ACTIVATIONS = None,
     kv_cache: o.KV_CACHE = None,
@@ -66,6 +72,7 @@ def sweep(
       npuwatt sweep gpu npu --vary request.batch=1..64:7log
       npuwatt sweep gpu --vary devices.gpu.levels.dram.bandwidth=2TB/s..8TB/s:4 --vary request.batch=1,8,64
       npuwatt sweep gpu --vary request.batch=1..512:512 --best energy_per_output_token_j --top 3
+      npuwatt sweep gpu --serving --batch 32 --vary stack.sequence_time=0us..60us:5
       npuwatt sweep gpu --vary devices.gpu.power_cap=300W..700W:401 --dry-run
     """
     asked, style = o.asked(locals()), check_format(style, as_json) or "csv"

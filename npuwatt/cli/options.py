@@ -11,7 +11,7 @@ from npuwatt.cli.emit import FORMATS
 from npuwatt.errors import NpuwattError
 
 # Text choices are plain str and checked by the library, so that its one-line errors hold for both.
-_REQUEST, _OUTPUT, _PRESETS = "What is asked", "Output", "Numbers"
+_REQUEST, _RUN, _OUTPUT, _PRESETS = "What is asked", "How it runs", "Output", "Numbers"
 
 
 def complete_any(incomplete: str) -> list[str]:
@@ -55,10 +55,10 @@ NETWORK = Annotated[
 ]  # fmt: skip
 
 
-def _whole(name: str, shown: str, text: str) -> Any:
+def _whole(name: str, shown: str, text: str, panel: str = _REQUEST) -> Any:
     variable = "NPUWATT_" + name.strip("-").upper().replace("-", "_")
     return typer.Option(
-        name, envvar=variable, metavar="N", help=text, show_default=shown, rich_help_panel=_REQUEST
+        name, envvar=variable, metavar="N", help=text, show_default=shown, rich_help_panel=panel
     )
 
 
@@ -75,6 +75,40 @@ OUTPUT_LEN = Annotated[int | None, _whole("--output-len", "256", "Generated toke
 BATCH = Annotated[int, _whole("--batch", "1", "Sequences served together.")]
 COUNT = Annotated[
     int | None, _whole("--devices", "the fewest that hold it", "Equal devices that share the work.")
+]
+MODE = Annotated[
+    str | None,
+    typer.Option(
+        "--mode", envvar="NPUWATT_MODE", metavar="MODE", rich_help_panel=_RUN, show_default="step",
+        help="step: one batch, without software; serving: a full server that takes prompts in as it goes.",
+        autocompletion=lambda incomplete: ["step", "serving"],
+    ),
+]  # fmt: skip
+SERVING = Annotated[bool, typer.Option("--serving", rich_help_panel=_RUN, help="Short for --mode serving.")]
+STACK = Annotated[
+    str | None,
+    typer.Option(
+        "--stack", envvar="NPUWATT_STACK", metavar="NAME", rich_help_panel=_RUN,
+        help="Serving software: preset name or path. It selects serving.", show_default="vllm-0.11 in serving",
+        autocompletion=_complete("stacks"),
+    ),
+]  # fmt: skip
+PREFILL = Annotated[
+    bool | None,
+    typer.Option(
+        "--prefill/--no-prefill", envvar="NPUWATT_PREFILL", rich_help_panel=_RUN, show_default="prefill",
+        help="In serving: read the prompts too, or have them read elsewhere.",
+    ),
+]  # fmt: skip
+EXPERT_PARALLEL = Annotated[
+    bool,
+    typer.Option(
+        "--expert-parallel", envvar="NPUWATT_EXPERT_PARALLEL", rich_help_panel=_RUN,
+        help="Experts lie whole on devices; without it each is cut over all.",
+    ),
+]  # fmt: skip
+DATA_PARALLEL = Annotated[
+    int, _whole("--data-parallel", "1", "Groups of devices, each with a copy of the weights.", _RUN)
 ]
 WEIGHTS = Annotated[str | None, _width("--weights", "weights")]
 ACTIVATIONS = Annotated[str | None, _width("--activations", "activations")]
@@ -121,17 +155,28 @@ NO_COLOR = Annotated[
 ]
 DEBUG = Annotated[bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="Show where a bug happened.")]
 
-_ASKED = ("network", "input_len", "output_len", "batch", "weights", "activations", "kv_cache", "constants")
+_ASKED = (
+    "network", "input_len", "output_len", "batch", "stack", "prefill", "expert_parallel", "data_parallel", "weights",
+    "activations", "kv_cache", "constants",
+)  # fmt: skip
 
 
 def asked(given: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a question, out of a command's own parameters."""
     found = {name: given[name] for name in _ASKED}
     return found | {
+        "mode": _mode(given["mode"], given["serving"]),
         "devices": given["count"],
         "changes": given["changes"] or (),
         "presets": folders(given["presets"]),
     }
+
+
+def _mode(mode: str | None, serving: bool) -> str | None:
+    """What --mode or the short --serving says."""
+    if mode == "step" and serving:
+        raise NpuwattError("--mode step with --serving: one contradicts the other; expected one of the two")
+    return mode or ("serving" if serving else None)
 
 
 def folders(given: list[str] | None) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ class Stack(Record):
             collective_time=self.collective_time_s,
             expert_layer_time=self.expert_layer_time_s,
             sequence_time=self.sequence_time_s,
-            unoverlapped=self.unoverlapped_fraction,
         )
+        require.share(unoverlapped=self.unoverlapped_fraction)
         require.positive(chunk=self.chunk_count)
         for name in ("expert_block", "expert_small_block"):
             for dtype, rows in getattr(self, f"{name}_count").items():
@@ -75,7 +75,7 @@ def executed(stack: Stack, ops: OpTable, local_experts: Real) -> OpTable:
     )
     block = np.where(ops.tokens <= local_experts, small, large)
     least = np.maximum(rows, 1e-300)
-    filled = np.where((block > 0) & (rows > 0), np.maximum(block, rows + block / 2) / least, 1.0)
+    filled = np.where((block > 0) & (rows > 0), np.maximum(block, rows + (block - 1) / 2) / least, 1.0)
     return replace(ops, macs=ops.macs * filled)
 
 

@@ -24,7 +24,7 @@ class Axis(Record):
     """The values of one address: listed, or N of them between two ends."""
 
     address: str
-    owner: str  # a device as typed, or 'request'
+    owner: str  # 'devices.' and a device as typed, 'stack' or 'request'
     path: tuple[str, ...]
     count: int
     values: Array | None  # listed values, in SI

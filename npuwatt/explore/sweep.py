@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,15 @@ from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.explore.points import Axis, Points, axis
 from npuwatt.preset.paths import is_number_field, value_at, with_values
 from npuwatt.record import Record, replace
-from npuwatt.study.inference import METRICS, Inference, inference
-from npuwatt.study.question import Options, Question, question
+from npuwatt.study.inference import METRICS, Inference
+from npuwatt.study.modes import result_of
+from npuwatt.study.question import Options, Question, check_dealt, question
 from npuwatt.study.scenario import Chosen, split_address
 from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, Request
+
+if TYPE_CHECKING:
+    from npuwatt.device.stack import Stack
+    from npuwatt.study.serving import Serving
 
 CHUNK = 32_768
 _LENGTHS = {"batch": MOST_BATCH, "input_len": MOST_TOKENS, "output_len": MOST_TOKENS}
@@ -43,7 +48,9 @@ class Sweep(Record):
     @property
     def columns(self) -> tuple[str, ...]:
         """The addresses as typed, then the names of the results."""
-        return (*(one.address for one in self.points.axes), *COLUMNS)
+        place = len(METRICS) + 1
+        served = () if self.question.stack is None else ("median_itl_s",)
+        return (*(one.address for one in self.points.axes), *COLUMNS[:place], *served, *COLUMNS[place:])
 
     def chunks(self, progress: Callable[[int], None] = lambda done: None) -> Iterator[Rows]:
         """Rows in order, some thousand at a time; `progress` hears how many points were computed."""
@@ -66,6 +73,8 @@ class Sweep(Record):
         rows["device"] = [device.typed] * len(index)
         for name, values in result.metrics().items():
             rows[name] = _listed(_full(values, len(index)))
+        if self.question.stack is not None:
+            rows["median_itl_s"] = _listed(_full(cast("Serving", result).itl_s, len(index)))
         fits = _full(result.fits, len(index)).astype(bool)
         bounds = _full(result.bound_by(), len(index)).astype(int)
         rows["bound_by"] = [LIMITS[place] if fit else None for place, fit in zip(bounds, fits, strict=True)]
@@ -79,9 +88,11 @@ class Sweep(Record):
         return rows
 
     def _result(self, device: Chosen[Device], columns: Sequence[Array], **options: Any) -> Inference:
-        record, request = laid_over(device, self.question.request, self.points.axes, columns)
+        asked, axes = self.question, self.points.axes
+        record, request = laid_over(device, asked.request, axes, columns)
+        stack = None if asked.stack is None else stack_over(asked.stack.record, axes, columns)
         with np.errstate(all="ignore"):  # what overflows has no value, and its row says so
-            return inference(self.question.network.record, request, record, self.question.count, **options)
+            return result_of(asked, record, request=request, stack=stack, **options)
 
     def _best_rows(self, progress: Callable[[int], None]) -> Rows:
         """The rows worth keeping, best first."""
@@ -142,8 +153,8 @@ def sweep(
     names
         Devices by preset name, alias or path.
     vary
-        `ADDRESS=SPEC` texts; an address is devices.<name>.<path> or request.<batch|input_len|output_len>,
-        a spec is `a,b,c`, `lo..hi:N` or `lo..hi:Nlog`, with units. Several make a grid.
+        `ADDRESS=SPEC` texts; an address is devices.<name>.<path>, request.<batch|input_len|output_len> or, in
+        serving, stack.<path>; a spec is `a,b,c`, `lo..hi:N` or `lo..hi:Nlog`, with units. Several make a grid.
     pair
         Take the values of all addresses in step instead of as a grid.
     best, top
@@ -170,10 +181,14 @@ def sweep(
     if not vary:
         raise RequestError("--vary: nothing to vary; expected ADDRESS=SPEC, as in request.batch=1..64:7log")
     points = Points(axes=tuple(_axis(asked, text) for text in vary), is_zip=pair)
+    corners = points.corners()
     for device in asked.devices:
         try:
-            laid_over(device, asked.request, points.axes, points.corners())
-            inference(asked.network.record, asked.request, device.record, asked.count)
+            _, request = laid_over(device, asked.request, points.axes, corners)
+            check_dealt(asked.sharing, request)
+            if asked.stack is not None:
+                stack_over(asked.stack.record, points.axes, corners)
+            result_of(asked, device.record)
         except NpuwattError as error:
             raise RequestError(*(f"--vary on {device.typed!r}: {fault}" for fault in error.faults)) from error
     return Sweep(question=asked, points=points, best=best, top=top)
@@ -195,15 +210,21 @@ def _axis(asked: Question, text: str) -> Axis:
         if found.ends()[1] > _LENGTHS[name]:
             raise RequestError(f"--vary {address}: expected at most {_LENGTHS[name]}")
         return found
-    owner, path = split_address(address, [device.typed for device in asked.devices])
+    names = [device.typed for device in asked.devices]
+    owner, path = split_address(address, names, has_stack=asked.stack is not None)
     if owner == "network":
         raise RequestError(
             f"--vary: {shown(address)} is a shape, not a number to vary; expected one run for each network"
         )
-    device = next(device for device in asked.devices if device.typed == owner)
+    record: Any
+    if address.startswith("devices."):  # whatever its name is, so even one called 'stack'
+        record = next(device.record for device in asked.devices if device.typed == owner)
+        owner = f"devices.{owner}"
+    else:
+        record = asked.stack.record if asked.stack else None
     keys = path.split(".")
-    value, suffix = value_at(device.record, keys, address)
-    if not is_number_field(device.record, keys) or not isinstance(value, (int, float)):
+    value, suffix = value_at(record, keys, address)
+    if not is_number_field(record, keys) or not isinstance(value, (int, float)):
         raise RequestError(
             f"--vary: {shown(address)} is a choice or a group, not a number; expected one run for each choice"
         )
@@ -215,9 +236,18 @@ def laid_over(
 ) -> tuple[Device, Request]:
     """A device and a request with the values of a chunk of points in place of their numbers."""
     laid = [(one, column(values)) for one, values in zip(axes, columns, strict=True)]
-    changes = {one.path: values for one, values in laid if one.owner == device.typed}
+    changes = {one.path: values for one, values in laid if one.owner == f"devices.{device.typed}"}
     lengths = {one.path[0]: values for one, values in laid if one.owner == "request"}
     return with_values(device.record, changes) if changes else device.record, replace(request, **lengths)
+
+
+def stack_over(stack: Stack, axes: Sequence[Axis], columns: Sequence[Array]) -> Stack:
+    """Serving software with the values of a chunk of points in place of its numbers."""
+    changes = {
+        one.path: column(values) for one, values in zip(axes, columns, strict=True) if one.owner == "stack"
+    }
+    found: Stack = with_values(stack, changes) if changes else stack
+    return found
 
 
 def _indices(count: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -31,8 +32,8 @@ def solve(residuals: Callable[[Array], Array], start: Array, scale: float) -> Fi
         ftol=1e-9,
         gtol=1e-9,
     )
-    return Fitted(values=found.x, jacobian=found.jac, cost=float(found.cost))
+    return Fitted(values=found.x, jacobian=np.asarray(found.jac), cost=float(found.cost))
 
 
-def _forgetful(z: Array) -> Array:
+def _forgetful(z: Any) -> Any:
     return np.stack([z / (1 + z), (1 + z) ** -2, -2 * (1 + z) ** -3])

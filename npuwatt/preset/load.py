@@ -23,7 +23,7 @@ _FLOAT = r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d{1,4})?"
 _PLAIN: dict[str, Any] = {"Real": float, "float": float, "int": int, "bool": bool, "str": str}
 _LEAF_KEYS = ("value", "low", "high", "source", "quality", "where")
 HEADER_KEYS = (
-    "kind", "name", "about", "evidence", "class", "aliases", "source", "quality", "where", "sources",
+    "kind", "name", "about", "evidence", "class", "aliases", "source", "quality", "where", "sources", "calibration",
 )  # fmt: skip
 
 

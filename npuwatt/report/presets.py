@@ -7,7 +7,7 @@ from typing import Any
 
 from npuwatt import __version__, units
 from npuwatt.report.document import Report, Table
-from npuwatt.report.views import counted
+from npuwatt.report.words import counted
 
 Record = dict[str, Any]
 _SAID = {"devices": ("class", "evidence"), "stacks": ("about",)}  # beside the name in a list; else the kind

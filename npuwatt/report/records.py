@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from npuwatt.study.scenario import Chosen
 
 if TYPE_CHECKING:
     from npuwatt.study.estimate import Estimate, PhaseTable
+    from npuwatt.study.serving import Serving
 
 Record = dict[str, Any]
 
@@ -37,7 +38,7 @@ def whole(value: Any) -> int | None:
 def compare_record(comparison: Comparison) -> Record:
     """A comparison as the record of schema npuwatt.compare/1."""
     asked = comparison.question
-    results = [_answer_record(answer) for answer in comparison.answers]
+    results = [result_record(asked, answer) | {"notes": list(answer.notes)} for answer in comparison.answers]
     first = results[0]["energy_per_output_token_j"]
     for result in results:
         own = result["energy_per_output_token_j"]
@@ -56,14 +57,15 @@ def compare_record(comparison: Comparison) -> Record:
     return record
 
 
-def _answer_record(answer: Answer) -> Record:
+def result_record(asked: Question, answer: Answer) -> Record:
+    """What commands say of one device's answer; what they add in words stands beside it."""
     return {
         **device_record(answer.device),
         **metrics_record(answer.result),
         "energy_by_component_j": components_record(answer.result),
         "bound_by": bound_record(answer.result),
         **fit_record(answer.result),
-        "notes": list(answer.notes),
+        **serving_record(asked, answer.result),
     }
 
 
@@ -81,6 +83,18 @@ def metrics_record(result: Inference) -> Record:
     """The named results of one point; null where the request does not fit."""
     metrics = result.metrics()
     return {name: number(metrics[name]) for name in METRICS}
+
+
+def serving_record(asked: Question, result: Inference) -> Record:
+    """The median step, and which share of the mean one is software; null in step mode."""
+    if asked.stack is None:
+        return dict.fromkeys(("median_itl_s", "software_time_fraction", "software_energy_fraction"))
+    served = cast("Serving", result)
+    return {
+        "median_itl_s": number(served.itl_s),
+        "software_time_fraction": number(served.software_time_fraction),
+        "software_energy_fraction": number(served.software_energy_fraction),
+    }
 
 
 def components_record(result: Inference) -> Record | None:
@@ -117,13 +131,19 @@ def request_record(asked: Question) -> Record:
         "kv_cache": request.kv_cache,
         "devices": asked.count,
         "constants": asked.constants,
+        "mode": asked.mode,
+        "stack": asked.stack.preset.name if asked.stack else None,
+        "prefill": asked.prefill if asked.stack else None,
+        "expert_parallel": asked.sharing.expert_parallel,
+        "data_parallel": whole(asked.sharing.data_parallel_count),
     }
 
 
 def preset_records(asked: Question) -> list[Record]:
     """The presets behind a result and the hash of each one's content."""
     found: dict[str, Record] = {}
-    for preset in (*(device.preset for device in asked.devices), asked.network.preset):
+    stack = (asked.stack.preset,) if asked.stack else ()
+    for preset in (*(device.preset for device in asked.devices), asked.network.preset, *stack):
         found[f"{preset.folder}/{preset.name} {preset.sha256}"] = {
             "name": preset.name,
             "folder": preset.folder,
@@ -145,11 +165,7 @@ def estimate_record(estimate: Estimate) -> Record:
         "schema": "npuwatt.estimate/1",
         "npuwatt": __version__,
         "request": request_record(asked),
-        **device_record(answer.device),
-        **metrics_record(answer.result),
-        "energy_by_component_j": components_record(answer.result),
-        "bound_by": bound_record(answer.result),
-        **fit_record(answer.result),
+        **result_record(asked, answer),
         "phases": [_phase_record(phase, fits=bool(answer.result.fits[0, 0])) for phase in estimate.phases],
         "notes": [*asked.notes, *asked.warnings, *answer.notes],
         "presets": preset_records(asked),
@@ -168,6 +184,7 @@ def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
 
     return {
         "phase": phase.name,
+        "steps_fraction": None if phase.steps_fraction is None else number(phase.steps_fraction),
         "context_tokens": whole(phase.context_tokens),
         "time_s": number(phase.costs.time_s) if fits else None,
         "energy_j": number(sum(phase.costs.energy_j.values())) if fits else None,
@@ -201,5 +218,24 @@ def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
                 "bound_by": phase.bound_by[i] if fits else None,
             }
             for i, name in enumerate(ops.names)
-        ],
+        ]
+        + _software_rows(phase, fits=fits),
     }
+
+
+def _software_rows(phase: PhaseTable, *, fits: bool) -> list[Record]:
+    """The time in which software lets the device wait, as one more op, so that ops sum to their phase."""
+    if phase.software_time_s is None:
+        return []
+    sizes = (
+        "macs", "weight_bytes", "activation_bytes", "kv_bytes", "link_bytes", "intensity_macs_per_byte",
+    )  # fmt: skip
+    return [
+        {"name": "software", "kind": "software", "count": 1}
+        | dict.fromkeys(sizes, 0.0)
+        | {
+            "time_s": number(phase.software_time_s) if fits else None,
+            "energy_j": number(phase.software_energy_j) if fits else None,
+            "bound_by": "software" if fits else None,
+        }
+    ]

@@ -10,7 +10,7 @@ from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
 from npuwatt.study.inference import METRICS
-from npuwatt.study.question import CONSTANTS
+from npuwatt.study.question import CONSTANTS, MODES
 from npuwatt.workload.ops import Kind
 from npuwatt.workload.request import WIDTHS
 
@@ -53,6 +53,11 @@ _REQUEST = _object(
         "kv_cache": _WIDTH,
         "devices": _MAYBE_COUNT,
         "constants": {"enum": list(CONSTANTS)},
+        "mode": {"enum": list(MODES)},
+        "stack": {"type": ["string", "null"]},
+        "prefill": {"type": ["boolean", "null"]},
+        "expert_parallel": _FLAG,
+        "data_parallel": _COUNT,
     }
 )
 _DEVICE = {
@@ -61,12 +66,13 @@ _DEVICE = {
     "kind": {"enum": list(KINDS)},
     "evidence": {"enum": list(EVIDENCE_CLASSES)},
 }
+_SERVING = ("median_itl_s", "software_time_fraction", "software_energy_fraction")
 _ANSWER = (
-    dict.fromkeys(METRICS, _MAYBE)
+    dict.fromkeys((*METRICS, *_SERVING), _MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT}
 )
-_ROW = {name: schema for name, schema in _ANSWER.items() if name != "energy_by_component_j"}
+_ROW = {name: schema for name, schema in _ANSWER.items() if name not in (*_SERVING, "energy_by_component_j")}
 _SOURCES = _list(_object({"key": _TEXT, "citation": _TEXT}))
 _USED = _list(
     _object({"name": _TEXT, "folder": _TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
@@ -74,7 +80,7 @@ _USED = _list(
 _OP = _object(
     {
         "name": _TEXT,
-        "kind": {"enum": list(get_args(Kind))},
+        "kind": {"enum": [*get_args(Kind), "software"]},
         "count": _COUNT,
         "macs": _NUMBER,
         "weight_bytes": _NUMBER,
@@ -89,7 +95,8 @@ _OP = _object(
 )
 _PHASE = _object(
     {
-        "phase": {"enum": ["prefill", "decode"]},
+        "phase": {"enum": ["prefill", "decode", "mixed"]},
+        "steps_fraction": _MAYBE,
         "context_tokens": _COUNT,
         "time_s": _MAYBE,
         "energy_j": _MAYBE,
@@ -158,7 +165,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
             "points": _COUNT,
             "best": {"enum": [*METRICS, None]},
             "sources": _SOURCES,
-            "results": _list(_object({"device": _TEXT} | _ROW)),
+            "results": _list(_object({"device": _TEXT} | _ROW, {"median_itl_s": _MAYBE})),
         },
         {},
     ),

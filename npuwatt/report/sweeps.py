@@ -11,7 +11,7 @@ from npuwatt.explore.sweep import Rows, Sweep
 from npuwatt.report.data import cell
 from npuwatt.report.document import Report, Table
 from npuwatt.report.records import request_record, source_records
-from npuwatt.report.views import quantity, request_line
+from npuwatt.report.words import quantity, request_line
 
 _UNITS = {"_s": "s", "_w": "W", "_j": "J"}
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
-from npuwatt.units import show_in
+from npuwatt.report.words import (
+    bound,
+    label,
+    percent,
+    quantity,
+    ratio,
+    request_line,
+    software_line,
+)
 
 Record = dict[str, Any]
 _NAMES = {
@@ -29,7 +37,6 @@ _LETTERS = {
     "overhead": "O",
     "static": "S",
 }
-_BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
 BAR = 24
 CLOSE = 1.05  # energies closer than this are told apart by no constant here
 
@@ -43,26 +50,6 @@ _GROUPS = {
     "links": ("links",),
     "static power": ("static",),
 }
-
-
-def quantity(value: float | None, unit: str = "") -> str:
-    """A number for people, or a dash where there is none."""
-    return "-" if value is None else show_in(value, unit)
-
-
-def percent(share: float) -> str:
-    """A share of one: '52 %', '<1 %'."""
-    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
-
-
-def ratio(value: float | None) -> str:
-    """A ratio: '0.67x'."""
-    return "-" if value is None else f"{value:.3g}x"
-
-
-def bound(name: str | None) -> str:
-    """What sets the time, in words."""
-    return "-" if name is None else _BOUNDS.get(name, name)
 
 
 def bar(parts: dict[str, float] | None, width: int = BAR) -> str:
@@ -87,16 +74,6 @@ def legend(records: Sequence[Record]) -> list[str]:
     return ["energy: " + ", ".join(f"{_LETTERS[name]} {_NAMES[name]}" for name in used)] if used else []
 
 
-def counted(count: int, what: str) -> str:
-    """A count and its noun: '1 device', '2 devices'."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def label(result: Record) -> str:
-    """What tables call a device: as it was typed, or by its preset's name where a path was typed."""
-    return str(result.get("label") or (result["preset"] if "/" in result["device"] else result["device"]))
-
-
 def _labelled(results: Sequence[Record]) -> list[Record]:
     """Results with what to call each; two files of one name are told apart by their paths."""
     short = [label(result) for result in results]
@@ -106,31 +83,20 @@ def _labelled(results: Sequence[Record]) -> list[Record]:
     ]
 
 
-def request_line(request: Record) -> str:
-    """The request in one line."""
-    widths = {
-        "weights": request["weights"],
-        "activations": request["activations"],
-        "KV cache": request["kv_cache"],
-    }
-    if len(set(widths.values())) == 1:
-        stored = f"all {request['weights']}"
-    else:
-        stored = ", ".join(f"{what} {width}" for what, width in widths.items())
-    lengths = f"{request['input_len']} tokens in, {request['output_len']} out"
-    shared = f", {counted(request['devices'], 'device')}" if request["devices"] else ""
-    article = ", the article's constants" if request["constants"] == "article" else ""
-    return f"{request['network']}, batch {request['batch']}, {lengths}, {stored}{shared}{article}"
-
-
 def compare_report(record: Record) -> Report:
     """The comparison: speed and energy, where the energy goes, who wins and why."""
     results = _labelled(record["results"])
     first = label(results[0])
+    measures = _measures(record["request"])
+    names = tuple(name for name, _, _ in measures)
     speed = Table(
-        columns=("device", "TTFT", "TPOT", "tokens/s", "power", "J/token", "tokens/J", f"to {first}"),
+        columns=("device", *names, "tokens/J", f"to {first}"),
         rows=tuple(
-            (*_speed(result), quantity(result["tokens_per_j"]), ratio(result["energy_ratio_to_first"]))
+            (
+                *_measured(result, measures),
+                quantity(result["tokens_per_j"]),
+                ratio(result["energy_ratio_to_first"]),
+            )
             for result in results
         ),
     )
@@ -151,12 +117,11 @@ def compare_report(record: Record) -> Report:
     )
     wide = Table(
         columns=(
-            "device", "TTFT", "TPOT", "tokens/s", "power", "J/token", "tokens/J", f"to {first}", "bound by", "evidence",
-            "devices", "energy of a token",
+            "device", *names, "tokens/J", f"to {first}", "bound by", "evidence", "devices", "energy of a token",
         ),
         rows=tuple(
             (
-                *_speed(result),
+                *_measured(result, measures),
                 quantity(result["tokens_per_j"]),
                 ratio(result["energy_ratio_to_first"]),
                 bound(result["bound_by"]),
@@ -170,7 +135,7 @@ def compare_report(record: Record) -> Report:
     )  # fmt: skip
     notes = [*legend(results), *record["notes"]]
     notes += [f"{label(result)}: {note}" for result in results for note in result["notes"]]
-    notes += _stands_for(results)
+    notes += _of_serving(record["request"], results) + _stands_for(results)
     tables, sentences = (speed, energy), [_verdict(results)]
     if "article" in record:
         claims = _article_table(record["article"])
@@ -188,15 +153,20 @@ def compare_report(record: Record) -> Report:
     )
 
 
-def _speed(result: Record) -> tuple[str, ...]:
+def _measures(request: Record) -> tuple[tuple[str, str, str], ...]:
+    """Column, field and unit of what each device is measured by."""
     return (
-        label(result),
-        quantity(result["ttft_s"], "s"),
-        quantity(result["tpot_s"], "s"),
-        quantity(result["tokens_per_s"]),
-        quantity(result["power_w"], "W"),
-        quantity(result["energy_per_output_token_j"], "J"),
+        ("TTFT", "ttft_s", "s"),
+        ("TPOT", "tpot_s", "s"),
+        *((("ITL", "median_itl_s", "s"),) if request["mode"] == "serving" else ()),
+        ("tokens/s", "tokens_per_s", ""),
+        ("power", "power_w", "W"),
+        ("J/token", "energy_per_output_token_j", "J"),
     )
+
+
+def _measured(result: Record, measures: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    return (label(result), *(quantity(result[field], unit) for _, field, unit in measures))
 
 
 def _largest(parts: dict[str, float] | None, most: int) -> str:
@@ -204,6 +174,17 @@ def _largest(parts: dict[str, float] | None, most: int) -> str:
         return "-"
     names = sorted(parts, key=lambda name: -parts[name])[:most]
     return ", ".join(f"{_SHORT[name]} {percent(parts[name] / whole)}" for name in names)
+
+
+def _of_serving(request: Record, results: Sequence[Record]) -> list[str]:
+    """How much of each device's answer is software, and what the times of a server mean."""
+    if request["mode"] != "serving":
+        return []
+    lines = [software_line(result) for result in results if result["fits"]]
+    return [
+        *lines,
+        "TPOT is the mean step, ITL the median one; TTFT leaves out waiting for a place in the batch",
+    ]
 
 
 def _stands_for(results: Sequence[Record]) -> list[str]:
@@ -290,21 +271,30 @@ def estimate_report(record: Record) -> Report:
     """One device op by op and level by level."""
     wide = [table for phase in record["phases"] for table in (_ops_table(phase), _levels_table(phase))]
     tables = [_without(table, "share") if "op" in table.columns else table for table in wide]
-    joules = quantity(record["energy_per_output_token_j"], "J")
-    step = f" + {quantity(record['tpot_s'], 's')} a token" if record["tpot_s"] is not None else ""
-    sentence = (
-        f"{label(record)} answers in {quantity(record['ttft_s'], 's')}{step}, at {quantity(record['power_w'], 'W')} and "
-        f"{joules} a token; {bound(record['bound_by'])} sets most of the time."
-        if record["fits"]
-        else f"{label(record)} does not hold this request; see the notes."
-    )
-    notes = [f"evidence: {record['evidence']}", *record["notes"]]
+    notes = [f"evidence: {record['evidence']}", *record["notes"], *_of_serving(record["request"], [record])]
     return Report(
         heading=f"{label(record)} ({record['preset']}): {request_line(record['request'])}",
         tables=tuple(tables),
         wide=tuple(wide),
-        sentences=(sentence,),
+        sentences=(_pace(record),),
         notes=tuple(notes),
+    )
+
+
+def _pace(record: Record) -> str:
+    """How fast a device answers, and for how much."""
+    if not record["fits"]:
+        return f"{label(record)} does not hold this request; see the notes."
+    step = quantity(record["tpot_s"], "s")
+    if record["request"]["mode"] == "serving":
+        pace = f"gives each sequence a token every {step} (median {quantity(record['median_itl_s'], 's')})"
+    else:
+        pace = f"answers in {quantity(record['ttft_s'], 's')}" + (
+            f" + {step} a token" if record["tpot_s"] is not None else ""
+        )
+    return (
+        f"{label(record)} {pace}, at {quantity(record['power_w'], 'W')} and "
+        f"{quantity(record['energy_per_output_token_j'], 'J')} a token; {bound(record['bound_by'])} sets most of the time."
     )
 
 
@@ -326,14 +316,21 @@ def _ops_table(phase: Record) -> Table:
     ]
     total = ("total", "", "", "", quantity(phase["intensity_macs_per_byte"]), quantity(whole_s or None, "s"),
              quantity(whole_j or None, "J"), "", "power cap" if (phase["power_stretch_ratio"] or 1) > 1.0001 else "")  # fmt: skip
-    context = f" at {phase['context_tokens']} tokens of context" if phase["phase"] == "decode" else ""
-    step = "one decode step" if phase["phase"] == "decode" else "prefill"
+    context = f" at {phase['context_tokens']} tokens of context" if phase["phase"] != "prefill" else ""
     return Table(
-        title=f"{step}{context}; ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
+        title=f"{_step(phase)}{context}; ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
         columns=("op", "layers", "MACs", "moved", "MAC/B", "time", "energy", "share", "bound by"),
         rows=(*rows, total),
         left=("bound by",),
     )
+
+
+def _step(phase: Record) -> str:
+    """What a phase is called: in serving, by whether it takes prompts along, and how often it comes."""
+    if phase["steps_fraction"] is None:
+        return "one decode step" if phase["phase"] == "decode" else "prefill"
+    name = "a step that takes prompts along" if phase["phase"] == "mixed" else "a step without prompts"
+    return f"{name} ({percent(phase['steps_fraction'])} of all)"
 
 
 def _without(table: Table, name: str) -> Table:

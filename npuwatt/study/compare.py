@@ -11,10 +11,11 @@ from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.evaluate import Device, device_costs, host_of
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
-from npuwatt.study.inference import Inference, inference, phase_ops
-from npuwatt.study.question import Options, Question, question
+from npuwatt.study.inference import Inference, phase_ops
+from npuwatt.study.modes import answered, work_of
+from npuwatt.study.question import Options, Question, check_dealt, question
 from npuwatt.study.scenario import Chosen
-from npuwatt.workload.ops import STORED, table
+from npuwatt.workload.ops import STORED, OpTable, table
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
 
 
@@ -45,7 +46,8 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
         Devices by preset name, alias or path.
     **options
         As for `npuwatt.study.question.question`: network, input_len, output_len, batch, devices,
-        weights, activations, kv_cache, constants, changes, presets.
+        mode, stack, prefill, expert_parallel, data_parallel, weights, activations, kv_cache, constants,
+        changes, presets.
 
     Raises
     ------
@@ -53,6 +55,7 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
         Something asked for does not exist or cannot be computed; its text says what would.
     """
     asked = question(names, **options)
+    check_dealt(asked.sharing, asked.request)
     answers = tuple(_answer(asked, device) for device in asked.devices)
     article = None
     if asked.constants == "article":
@@ -65,7 +68,7 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
 def _answer(asked: Question, device: Chosen[Device]) -> Answer:
     try:
         with np.errstate(all="ignore"):
-            result = inference(asked.network.record, asked.request, device.record, asked.count)
+            result = answered(asked, device.record)
             spent_j, request_s = result.total_j, result.request_s
         if (
             bool(result.fits[0, 0])
@@ -90,18 +93,32 @@ def _idle_notes(asked: Question, device: Device, result: Inference) -> list[str]
     """Whether memory that computes is of any use to this request: beyond a small batch the host is faster."""
     if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]):
         return []
-    phases = ("prefill", "decode") if asked.network.record.decoder else ("prefill",)
     idle = []
-    for phase in phases:
-        ops = [op for op in phase_ops(asked.network.record, asked.request, phase) if op.kind in STORED]
-        inside_bytes = device_costs(device, table(ops), result.devices).level_bytes["banks"]
-        if not inside_bytes.any():
+    for phase, ops in _phases(asked, result).items():
+        inside_bytes = device_costs(device, ops, result.devices).level_bytes["banks"]
+        stored = [kind in STORED for kind in ops.kinds]
+        if not np.broadcast_to(inside_bytes, ops.macs.shape)[:, stored].any():
             idle.append(phase)
     if not idle:
         return []
     return [
         f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the banks there"
     ]
+
+
+def _phases(asked: Question, result: Inference) -> dict[str, OpTable]:
+    """The parts of an answer by what people call them, and the ops of each."""
+    if asked.stack is None:
+        phases = ("prefill", "decode") if asked.network.record.decoder else ("prefill",)
+        return {phase: table(phase_ops(asked.network.record, asked.request, phase)) for phase in phases}
+    from npuwatt.device.stack import executed
+
+    stack = asked.stack.record
+    work = work_of(asked, stack, result)
+    steps = {"steps without prompts": work.plain} | (
+        {"steps that take prompts along": work.mixed} if work.mixed else {}
+    )
+    return {name: executed(stack, ops, work.local_experts) for name, ops in steps.items()}
 
 
 def _change_notes(device: Chosen[Device]) -> list[str]:

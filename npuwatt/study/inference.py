@@ -191,22 +191,21 @@ def devices_needed(network: Network, request: Request, device: Device, sharing: 
     stored = stored_weights(network)
     copies = sharing.data_parallel_count
     held = cache_bytes(network, request) / copies if isinstance(network, Transformer) else 0.0
-    in_memory: Real = sum(stored)
-    if sharing.expert_parallel:
-        in_memory = in_memory - expert_parameter_count(network) * (1 - 1 / copies)
+    spared = expert_parameter_count(network) * (1 - 1 / copies) if sharing.expert_parallel else 0.0
+    in_memory: Real = sum(stored) - spared
     in_cells = weights_in_cells_count(device)
     capacity = host_of(device).memory.capacity_bytes
     boards = np.ones((1, 1))
     if in_cells is not None:
         in_memory = stored.embedding + stored.vector
-        boards = np.maximum(boards, np.ceil(stored.matrix / in_cells))
+        boards = np.maximum(boards, np.ceil((stored.matrix - spared) / in_cells))
     memory_count = smallest_count(
         in_memory * width_bytes(request.weights),
         held,
         capacity_bytes=capacity,
         cache_shards=cache_shards(network),
     )
-    return np.atleast_2d(np.maximum(boards, memory_count * copies))
+    return np.atleast_2d(np.maximum(boards, memory_count) * copies)
 
 
 class Fit(Record):

@@ -90,25 +90,28 @@ def load_device(typed: str, *, changes: Sequence[str] = (), folders: Iterable[st
     return _choose(typed, preset, record, changed(preset.document, changes, f"devices.{typed}"), faults)
 
 
-def implausible(device: Chosen[Device], changes: Sequence[str]) -> list[str]:
-    """Changes whose value lies outside the range that the preset gives for that number, with its source."""
+def implausible(chosen: Chosen[T], changes: Sequence[str], owner: str) -> list[str]:
+    """Changes whose value lies outside the range that the preset gives for that number, with its source.
+
+    `owner` is what its addresses start with: devices.gpu, stack.
+    """
     if not changes:
         return []
     before = read_record(
-        device.preset.document, type(device.record), _qualities(device.preset.document)
+        chosen.preset.document, type(chosen.record), _qualities(chosen.preset.document)
     ).evidence
     found = []
     for address in (change.partition("=")[0] for change in changes):
         known, now = (
             before.get(address),
-            device.evidence[address].value if address in device.evidence else None,
+            chosen.evidence[address].value if address in chosen.evidence else None,
         )
         if known and now is not None and not known.low <= now <= known.high:
             given, low, high = (
                 units.show_usual(value, units.si_unit(known.suffix)) for value in (now, known.low, known.high)
             )
             found.append(
-                f"devices.{device.typed}.{address}: {given} is outside {low} .. {high} ({known.quality}, {known.source})"
+                f"{owner}.{address}: {given} is outside {low} .. {high} ({known.quality}, {known.source})"
             )
     return found
 
@@ -167,14 +170,8 @@ def load_constants(name: str, kind: type[T]) -> Chosen[T]:
     return _choose(name, preset, kind, preset.document)
 
 
-def split_changes(changes: Sequence[str], devices: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """`--set ADDRESS=VALUE` texts, sorted to the device each one belongs to, and those of the network."""
-    by_device, of_network, _ = changes_by_owner(changes, devices, has_stack=False)
-    return by_device, of_network
-
-
 def changes_by_owner(
-    changes: Sequence[str], devices: Sequence[str], *, has_stack: bool = True
+    changes: Sequence[str], devices: Sequence[str], *, has_stack: bool = False
 ) -> tuple[dict[str, list[str]], list[str], list[str]]:
     """`--set ADDRESS=VALUE` texts without their owner: those of each device, of the network, and of the stack."""
     by_device: dict[str, list[str]] = {name: [] for name in devices}
@@ -205,6 +202,8 @@ def split_address(address: str, devices: Sequence[str], *, has_stack: bool = Fal
             return name, address.removeprefix(f"devices.{name}.")
     known = [*(f"devices.{name}" for name in devices), *(("stack",) if has_stack else ())]
     near = did_you_mean(".".join(address.split(".")[:2]), known, cutoff=0.8)
+    if address.startswith("stack.") and not has_stack:
+        near = f"; expected one under {', '.join(known)}, or --serving, which has a stack"
     raise NpuwattError(
         f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}"
     )

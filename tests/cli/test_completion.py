@@ -40,6 +40,9 @@ def completed(run: Run, words: str) -> list[str]:
         ("npuwatt presets show h100-s", "h100-sxm"),
         ("npuwatt presets show vllm-0.1", "vllm-0.11"),
         ("npuwatt compare gpu --format js", "jsonl"),
+        ("npuwatt compare gpu --mode s", "serving"),
+        ("npuwatt sweep gpu --stack vllm-0.", "vllm-0.11"),
+        ("npuwatt estimate gpu --stack i", "ideal"),
     ],
 )
 def test_bash_is_offered(run: Run, words: str, offered: str) -> None:

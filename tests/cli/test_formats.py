@@ -41,6 +41,9 @@ ASKED = {
     "compare": (("compare", "gpu", "npu", "pim", "crossbar"), "results"),
     "estimate": (("estimate", "gpu", "--batch", "4"), "phases"),
     "sweep": (("sweep", "gpu", "pim", "--vary", "request.batch=1,8,64", "--devices", "1"), "results"),
+    "compare serving": (("compare", "gpu", "pim", "--serving", "--batch", "16"), "results"),
+    "estimate serving": (("estimate", "gpu", "--serving", "--batch", "16"), "phases"),
+    "sweep serving": (("sweep", "gpu", "--serving", "--vary", "request.batch=1,8,64"), "results"),
     "list": (("presets", "list"), "presets"),
     "list stacks": (("presets", "list", "stacks"), "presets"),
     "show": (("presets", "show", "h100-sxm"), "numbers"),
@@ -54,6 +57,8 @@ COLUMNS = {
     "compare": {"TTFT": "ttft_s", "TPOT": "tpot_s", "tokens/s": "tokens_per_s", "power": "power_w",
                 "J/token": "energy_per_output_token_j", "tokens/J": "tokens_per_j", "to gpu": "energy_ratio_to_first"},
     "estimate": {"MACs": "macs", "MAC/B": "intensity_macs_per_byte", "time": "time_s", "energy": "energy_j", "layers": "count"},
+    "compare serving": {"TTFT": "ttft_s", "TPOT": "tpot_s", "ITL": "median_itl_s", "power": "power_w"},
+    "estimate serving": {"MACs": "macs", "time": "time_s", "energy": "energy_j"},
     "show": {"value": "value"},
     "show stack": {"value": "value"},
 }  # fmt: skip
@@ -111,7 +116,7 @@ def test_csv_rows_of_several_comparisons_can_be_told_apart(run: Run) -> None:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_people_see_the_numbers_of_the_json_document(run: Run, name: str, style: str) -> None:
     done = run(*ASKED[name][0], "--format", style)
-    beside = {"compare": "device", "estimate": "op"}.get(name, "address")
+    beside = {"compare": "device", "estimate": "op"}.get(name.split()[0], "address")
     for column, field in COLUMNS[name].items():
         values = numbers_of(done.out, column, beside)
         exact = [record[field] for record in records(run, name)]
@@ -177,7 +182,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row(run: Run, name: str) ->
 @pytest.mark.parametrize("name", ASKED)
 def test_the_default_in_a_pipe_is_plain_text_and_csv_for_a_sweep(run: Run, name: str) -> None:
     asked, _ = ASKED[name]
-    assert run(*asked).out == run(*asked, "--format", "csv" if name == "sweep" else "plain").out
+    assert run(*asked).out == run(*asked, "--format", "csv" if asked[0] == "sweep" else "plain").out
 
 
 def test_an_import_prints_the_preset_unless_a_format_is_asked_for(run: Run, config: Path) -> None:
@@ -189,7 +194,7 @@ def records(run: Run, name: str) -> list[Row]:
     """The rows of a JSON document; an estimate's ops with their phase."""
     asked, key = ASKED[name]
     found: list[Row] = run(*asked, "--format", "json").json()[key]
-    if name != "estimate":
+    if key != "phases":
         return found
     return [{"phase": phase["phase"], **op} for phase in found for op in phase["ops"]]
 

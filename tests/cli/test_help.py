@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 COMMANDS = ("", "compare", "estimate", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
             "presets path", "model", "model import")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
-          "--constants", "--set", "--presets", "--format", "--json", "--output", "--no-color", "--debug")  # fmt: skip
+          "--mode", "--serving", "--stack", "--prefill", "--expert-parallel", "--data-parallel", "--constants", "--set",
+          "--presets", "--format", "--json", "--output", "--no-color", "--debug")  # fmt: skip
 # https://huggingface.co/meta-llama/Llama-3.1-8B/blob/main/config.json: the network of the examples, 8.03 billion parameters.
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],

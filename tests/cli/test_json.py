@@ -32,6 +32,17 @@ OP = {
 }
 VARY = ("--vary", "request.batch=1,4096")
 TOO_BIG = ("--network", "llama-3.1-405b", "--devices", "1")
+GROUPS = (
+    "--network",
+    "qwen3-30b-a3b",
+    "--devices",
+    "8",
+    "--data-parallel",
+    "4",
+    "--expert-parallel",
+    "--batch",
+    "16",
+)
 BY_SCHEMA = {
     "compare": ("compare", "gpu", "npu", "pim", "crossbar"),
     "compare article": ("compare", "gpu", "npu", "pim", "--constants", "article"),
@@ -39,6 +50,14 @@ BY_SCHEMA = {
     "compare one pass": ("compare", "gpu", "--network", "resnet-50"),
     "estimate": ("estimate", "pim"),
     "estimate sharded": ("estimate", "gpu", "--network", "deepseek-v3", "--output-len", "1"),
+    "compare serving": ("compare", "gpu", "npu", "pim", "crossbar", "--serving", "--batch", "8"),
+    "compare serving too big": ("compare", "gpu", "pim", "--serving", *TOO_BIG),
+    "compare serving groups": ("compare", "gpu", "--stack", "vllm-0.5", "--no-prefill", *GROUPS),
+    "compare groups": ("compare", "gpu", *GROUPS),
+    "estimate serving": ("estimate", "pim", "--serving", "--batch", "300"),
+    "estimate serving groups": ("estimate", "gpu", "--serving", *GROUPS),
+    "estimate serving too big": ("estimate", "gpu", "--serving", *TOO_BIG),
+    "sweep serving": ("sweep", "gpu", "pim", *VARY, "--devices", "1", "--serving"),
     "estimate too big": ("estimate", "gpu", *TOO_BIG),
     "sweep": ("sweep", "gpu", "pim", *VARY, "--devices", "1"),
     "sweep-count": ("sweep", "gpu", *VARY, "--dry-run"),

@@ -12,7 +12,7 @@ from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset import library
 from npuwatt.record import names_of
 from npuwatt.study.presets import check_presets, show_preset
-from npuwatt.study.scenario import changes_by_owner, load_stack, split_address, split_changes
+from npuwatt.study.scenario import changes_by_owner, load_stack, split_address
 from npuwatt.units import key_of
 
 if TYPE_CHECKING:
@@ -188,18 +188,18 @@ def test_a_change_of_a_stack_passes_the_checks_of_a_file(change: str, told: str)
 
 def test_changes_go_to_the_device_the_network_or_the_stack_they_name() -> None:
     texts = ["stack.step_time=3ms", "devices.stack.power_cap=5W", "network.layers=3", "devices.gpu.peak.bf16=1 TOPS"]  # fmt: skip
-    by_device, of_network, of_stack = changes_by_owner(texts, ["gpu", "stack"])
+    by_device, of_network, of_stack = changes_by_owner(texts, ["gpu", "stack"], has_stack=True)
     assert by_device == {"gpu": ["peak.bf16=1 TOPS"], "stack": ["power_cap=5W"]}
     assert of_network == ["layers=3"]
     assert of_stack == ["step_time=3ms"]
-    assert split_changes(texts[1:], ["gpu", "stack"]) == (by_device, of_network)
+    assert changes_by_owner(texts[1:], ["gpu", "stack"]) == (by_device, of_network, [])
     assert split_address("stack.expert_block.bf16", ["gpu"], has_stack=True) == ("stack", "expert_block.bf16")
 
 
 def test_a_stack_that_was_not_chosen_has_no_addresses() -> None:
     with pytest.raises(NpuwattError, match=r"unknown address 'stack\.step_time'; expected one under devices\.gpu"):  # fmt: skip
-        split_changes(["stack.step_time=3ms"], ["gpu"])
+        changes_by_owner(["stack.step_time=3ms"], ["gpu"])
     with pytest.raises(NpuwattError, match=r"expected one under devices\.gpu, stack"):
-        changes_by_owner(["rack.height=3"], ["gpu"])
+        changes_by_owner(["rack.height=3"], ["gpu"], has_stack=True)
     with pytest.raises(NpuwattError, match="expected ADDRESS=VALUE"):
         changes_by_owner(["stack.step_time="], ["gpu"])

@@ -1,0 +1,76 @@
+"""Presets made by a calibration, as texts of files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from npuwatt.audit.calibrate import Calibration
+from npuwatt.audit.intervals import header
+from npuwatt.preset import library
+from npuwatt.preset.write import rewritten
+from npuwatt.study.confidence import entries
+from npuwatt.study.scenario import Chosen
+
+OWN_SOURCE = "measurements"
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def presets_of(found: Calibration, path: str, source: str | None) -> dict[str, str]:
+    """Relative path -> content of each preset that the calibration makes: its devices and its stack."""
+    digest = file_hash(path)
+    named = f"{os.path.basename(path)} (sha256 {digest[:12]})"
+    made = {}
+    owners: list[tuple[str, Chosen[Any], dict[str, Any]]] = [
+        ("devices", device, _calibration(found, device, path, digest)) for device in found.devices
+    ]
+    owners.append(("stacks", found.stack, {}))
+    for folder, owner, own_header in owners:
+        numbers = _numbers(found, owner.preset.name, source)
+        if not numbers:
+            continue
+        if folder == "devices":
+            own_header |= {"evidence": "calibrated"}
+        if source is None or source not in library.sources():
+            cite = source or f"measurements in {named}"
+            sources = dict(owner.preset.document.tree.get("sources", {}))
+            own_header |= {"sources": sources | {OWN_SOURCE: {"cite": cite, "quality": "calibrated"}}}
+        comment = "# Fitted numbers and the calibration section are written by npuwatt calibrate.\n"
+        made[f"{folder}/{owner.preset.name}.yaml"] = rewritten(
+            owner.preset.document, numbers, own_header, comment
+        )
+    return made
+
+
+def _calibration(found: Calibration, device: Chosen[Any], path: str, digest: str) -> dict[str, Any]:
+    """The calibration section of a device preset: one entry for each stack that it was measured with."""
+    place = next(i for i, part in enumerate(found.parts) if part.device.preset.name == device.preset.name)
+    stack = found.stack.preset.name
+    entry = {"stack": stack, "file": os.path.basename(path), "sha256": digest} | header(found, place)
+    return {"calibration": [*(old for name, old in entries(device.preset).items() if name != stack), entry]}
+
+
+def _numbers(found: Calibration, owner: str, source: str | None) -> dict[str, tuple[float, str, str, str]]:
+    key = source if source in library.sources() else OWN_SOURCE
+    numbers = {}
+    rows: Sequence[tuple[Any, float, float, str]] = list(
+        zip(found.constants, found.places.tolist(), found.errors.tolist(), found.remarks(), strict=True)
+    )
+    for constant, place, error, remark in rows:
+        if constant.owner == owner:
+            spread = f"standard error {min(100 * error, 100):.0f} % of the range"
+            where = f"fitted, {spread}{'; ' + remark if remark else ''}"
+            numbers[".".join(constant.path)] = (
+                found.value(constant, place),
+                constant.suffix,
+                str(key),
+                where,
+            )
+    return numbers

@@ -1,0 +1,277 @@
+"""Model against measurement: predicted beside measured, how far apart, and whether the interval held."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npuwatt.arrays import Array
+from npuwatt.audit.measurements import Measurements, read_measurements
+from npuwatt.audit.runs import HOST_BOUND_RATIO, Chunk, Runs, answered, measured, sorted_into_kinds
+from npuwatt.errors import RequestError, did_you_mean, shown
+from npuwatt.preset import library
+from npuwatt.record import Record
+from npuwatt.study.confidence import CLASSES, bounds
+from npuwatt.workload.network import Transformer
+
+CHUNK_ROWS = 65_536
+# Metrics as a measurement file names them: what runs call them, how many of the file's units make one of SI, and which
+# interval holds for them.
+METRICS: dict[str, tuple[str, float, str]] = {
+    "median_itl_ms": ("median_itl_s", 1e3, "tpot_s"),
+    "avg_tpot_ms": ("avg_tpot_s", 1e3, "tpot_s"),
+    "output_tok_s": ("output_tokens_per_s", 1.0, "tokens_per_s"),
+    "avg_power_w": ("avg_power_w", 1.0, "power_w"),
+    "j_per_output_token": ("j_per_output_token", 1.0, "energy_per_output_token_j"),
+    "j_per_output_token_given_tok_s": ("j_per_output_token_given_tok_s", 1.0, "energy_given_rate_j"),
+}
+BASELINE = ("median_itl_ms", "avg_tpot_ms", "output_tok_s", "avg_power_w", "j_per_output_token")
+SHARES = (10, 25, 50)  # percent
+
+
+class Judged(Record):
+    """Rows of a chunk beside their predictions; arrays are (R,), in the file's units, NaN where there is none."""
+
+    rows: Measurements
+    reasons: dict[int, str]  # why rows at these places cannot be predicted
+    networks: list[str]
+    devices: list[str]
+    stacks: list[str]
+    families: list[str]  # dense, MoE or hybrid
+    bound_by: list[str]
+    classes: npt.NDArray[np.int64]
+    overhead_bound: npt.NDArray[np.bool_]
+    measured: dict[str, Array]
+    predicted: dict[str, Array]
+    low: dict[str, Array]
+    high: dict[str, Array]
+    baseline: dict[str, Array]  # a datasheet roofline whose power is the board's limit
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows.lines)
+
+
+class Summary:
+    """Errors of all rows so far, by split."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.refused: dict[str, int] = {}
+        self.overhead_bound = 0
+        self.logs: dict[
+            tuple[str, str, str], list[Array]
+        ] = {}  # split, its value, metric -> predicted over measured
+        self.inside: dict[str, list[Array]] = {}
+        self.notes: dict[str, None] = {}
+
+    def add(self, part: Judged) -> None:
+        """Count the rows of a chunk."""
+        self.rows += part.count
+        for reason in part.reasons.values():
+            self.refused[reason] = self.refused.get(reason, 0) + 1
+        known = np.ones(part.count, dtype=bool)
+        known[list(part.reasons)] = False
+        self.overhead_bound += int((part.overhead_bound & known).sum())
+        bound = np.where(part.overhead_bound, "overhead-bound", "other")
+        gpus, families = np.array(part.devices), np.array(part.families)
+        for name in METRICS:
+            ratio = part.predicted[name] / part.measured[name]
+            usable = known & np.isfinite(ratio)
+            if not usable.any():
+                continue
+            inside = (part.low[name] <= part.measured[name]) & (part.measured[name] <= part.high[name])
+            self._keep("interval", "inside", name, inside[usable].astype(np.float64))
+            self._keep("all", "all", name, ratio[usable])
+            if name in BASELINE:
+                self._keep("baseline", "all", name, (part.baseline[name] / part.measured[name])[usable])
+            for split, labels in (
+                ("gpu", gpus),
+                ("kind", families),
+                ("bound", bound),
+                ("gpu, kind", np.char.add(np.char.add(gpus, ", "), families)),
+            ):
+                for label in np.unique(labels[usable]):
+                    self._keep(split, str(label), name, ratio[usable & (labels == label)])
+
+    def _keep(self, split: str, label: str, metric: str, values: Array) -> None:
+        self.logs.setdefault((split, label, metric), []).append(values)
+
+    def errors(self, split: str) -> dict[str, dict[str, dict[str, float]]]:
+        """Label -> metric -> statistics, for one split."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for (of, label, metric), parts in self.logs.items():
+            if of == split:
+                found.setdefault(label, {})[metric] = statistics(np.concatenate(parts))
+        return found
+
+    def covered(self) -> dict[str, float]:
+        """Share of rows inside their interval, by metric."""
+        return {
+            metric: float(np.mean(np.concatenate(parts)))
+            for (of, _, metric), parts in self.logs.items()
+            if of == "interval"
+        }
+
+
+def statistics(ratio: Array) -> dict[str, float]:
+    """How far predictions are off: mean, median and 90th percentile of the absolute error, shares within limits."""
+    error = np.abs(ratio - 1)
+    return {
+        "rows": float(len(error)),
+        "mape": float(np.mean(error)),
+        "median": float(np.median(error)),
+        "p90": float(np.percentile(error, 90)),
+        "bias": float(np.median(ratio) - 1),
+        **{f"within_{share}_percent": float(np.mean(error <= share / 100)) for share in SHARES},
+    }
+
+
+def built_in() -> str:
+    """The measurements that come with npuwatt."""
+    return os.path.join(library.presets_root(), "measured", "ml-energy-v3.csv")
+
+
+def judged(
+    path: str | None = None,
+    *,
+    stack: str | None = None,
+    input_tokens: float | None = None,
+    folders: Sequence[str] = (),
+    summary: Summary,
+) -> Iterator[Judged]:
+    """Predict each row of a measurement file, some thousand at a time; `summary` counts them.
+
+    Parameters
+    ----------
+    path
+        A measurement file; None for the built-in one.
+    stack
+        Serving software; None for the one that each task was run on.
+    input_tokens
+        Prompt tokens; None for the file's own or those usual for its tasks.
+
+    Raises
+    ------
+    NpuwattError
+        A faulty file, with a line for each fault.
+    """
+    for rows in read_measurements(path or built_in(), chunk_rows=CHUNK_ROWS):
+        chunk = sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, folders=folders)
+        part = _judged(chunk)
+        summary.add(part)
+        summary.notes |= dict.fromkeys(chunk.notes)
+        yield part
+
+
+def _judged(chunk: Chunk) -> Judged:
+    rows, count = chunk.rows, len(chunk.rows.lines)
+    truth = measured(rows)
+    texts: dict[str, list[str]] = {
+        name: [""] * count for name in ("network", "device", "stack", "family", "bound")
+    }
+    columns = {
+        what: {name: np.full(count, np.nan) for name in METRICS}
+        for what in ("predicted", "low", "high", "baseline")
+    }
+    classes, overhead = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool)
+    step_s = np.where(np.isnan(truth["median_itl_s"]), truth["avg_tpot_s"], truth["median_itl_s"])
+    with np.errstate(all="ignore"):
+        for runs in chunk.runs:
+            found, at = answered(runs, rows), runs.places
+            limits = _limits(runs)
+            batch = np.asarray(runs.work.batch)
+            rate = batch / found.roofline_s
+            plain = {
+                "median_itl_s": found.roofline_s, "avg_tpot_s": found.roofline_s, "output_tokens_per_s": rate,
+                "avg_power_w": found.roofline_w, "j_per_output_token": found.roofline_w / rate,
+            }  # fmt: skip
+            for name, (own, scale, interval) in METRICS.items():
+                values = found.metrics[own][:, 0] * scale
+                columns["predicted"][name][at] = values
+                columns["low"][name][at] = values * limits.low[interval]
+                columns["high"][name][at] = values * limits.high[interval]
+                if own in plain:
+                    columns["baseline"][name][at] = np.broadcast_to(plain[own], batch.shape)[:, 0] * scale
+            classes[at] = limits.classes
+            overhead[at] = step_s[at] > HOST_BOUND_RATIO * found.roofline_s[:, 0]
+            _label(texts, runs, found.bound_by)
+    return Judged(
+        rows=rows,
+        reasons=chunk.reasons,
+        networks=texts["network"],
+        devices=texts["device"],
+        stacks=texts["stack"],
+        families=texts["family"],
+        bound_by=texts["bound"],
+        classes=classes,
+        overhead_bound=overhead,
+        measured={name: truth[own] * scale for name, (own, scale, _) in METRICS.items()},
+        **columns,
+    )
+
+
+def _limits(runs: Runs) -> Any:
+    batch = np.asarray(runs.work.batch)
+    return bounds(
+        runs.kind.device,
+        runs.kind.network.record,
+        runs.kind.width,
+        runs.kind.stack,
+        batch=batch[:, 0],
+        devices=np.broadcast_to(runs.work.devices, batch.shape)[:, 0],
+        context=np.broadcast_to(runs.context_tokens, batch.shape)[:, 0],
+    )
+
+
+def _label(texts: Mapping[str, list[str]], runs: Runs, bound_by: Sequence[str]) -> None:
+    network = runs.kind.network.record
+    assert isinstance(network, Transformer)  # others have a reason instead of an answer
+    family = "MoE" if network.experts else "hybrid" if network.state_space else "dense"
+    for place, bound in zip(runs.places, bound_by, strict=True):
+        texts["network"][place] = runs.kind.network.preset.name
+        texts["device"][place] = runs.kind.device.preset.name
+        texts["stack"][place] = runs.kind.stack.preset.name
+        texts["family"][place] = family
+        texts["bound"][place] = bound
+
+
+def class_name(part: Judged, place: int) -> str:
+    """The class of one row's prediction."""
+    return CLASSES[int(part.classes[place])]
+
+
+def limits_of(texts: Sequence[str]) -> dict[str, float]:
+    """`METRIC=VALUE` texts: the greatest mean absolute error each metric may have."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if name not in METRICS:
+            near = did_you_mean(name, METRICS) or f"; expected one of {', '.join(METRICS)}"
+            raise RequestError(f"--max-mape {shown(text)}: unknown metric{near}")
+        try:
+            found[name] = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            found[name] = float("nan")
+        if not equals or not 0 <= found[name] < float("inf"):
+            raise RequestError(
+                f"--max-mape {shown(text)}: expected METRIC=VALUE with a share or a percentage, as 0.2 or 20%"
+            )
+    return found
+
+
+def exceeded(summary: Summary, limits: Mapping[str, float]) -> list[str]:
+    """A line for each metric whose mean absolute error is above its limit, or that no row has."""
+    errors = summary.errors("all").get("all", {})
+    lines = []
+    for name, most in limits.items():
+        if name not in errors:
+            lines.append(f"{name}: no row of the file has it, and --max-mape limits it")
+        elif errors[name]["mape"] > most:
+            lines.append(f"{name}: MAPE {100 * errors[name]['mape']:.1f} % is above {100 * most:g} %")
+    return lines

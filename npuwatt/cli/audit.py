@@ -1,0 +1,222 @@
+"""validate and calibrate: the model held to measured runs, and fitted to them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from npuwatt.cli import options as o
+from npuwatt.cli.emit import check_format, check_output, opened, wants_color
+from npuwatt.errors import NpuwattError, say, shown
+
+_FILE = Annotated[
+    str | None,
+    typer.Argument(metavar="[FILE]", help="Measured runs, as CSV.", show_default="63 runs that come along"),
+]
+_STACK = Annotated[
+    str | None,
+    typer.Option("--stack", metavar="NAME", help="Serving software of the runs.", show_default="by task"),
+]
+_INPUT_LEN = Annotated[
+    int | None,
+    typer.Option(
+        "--input-len",
+        metavar="N",
+        help="Prompt tokens of each run.",
+        show_default="by task: chat 400, gpqa 220, else 400",
+    ),
+]
+_MAX_MAPE = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max-mape", metavar="METRIC=VALUE", show_default="none",
+        help="Exit 1 where a metric's mean absolute error is above VALUE (0.2 or 20%). Repeatable.",
+    ),
+]  # fmt: skip
+
+
+def validate(
+    file: _FILE = None,
+    stack: _STACK = None,
+    input_len: _INPUT_LEN = None,
+    max_mape: _MAX_MAPE = None,
+    presets: o.PRESETS = None,
+    style: o.FORMAT = None,
+    as_json: o.JSON = False,
+    output: o.OUTPUT = None,
+    no_color: o.NO_COLOR = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Predict measured serving runs and print predicted beside measured.
+
+    \b
+      npuwatt validate
+      npuwatt validate --format json --max-mape j_per_output_token=25%
+      npuwatt validate runs.csv --stack vllm-0.11 --input-len 512
+    """
+    chosen = check_format(style, as_json)
+    check_output(output)
+    _check_tokens(input_len)
+    from npuwatt.audit.anchors import anchors as judged_anchors
+    from npuwatt.audit.measured import Summary, exceeded, judged, limits_of
+    from npuwatt.report import audit as show
+
+    limits = limits_of(max_mape or ())
+    summary = Summary()
+    parts = judged(
+        file, stack=stack, input_tokens=None if input_len is None else float(input_len),
+        folders=o.folders(presets), summary=summary,
+    )  # fmt: skip
+    head = show.head_record(file, stack)
+    anchors = [] if file else [show.anchor_record(one) for one in judged_anchors()]
+    with opened(output) as stream:
+        colored = wants_color(stream, no_color)
+        chosen = chosen or ("table" if colored or stream.isatty() else "plain")
+        if chosen in ("json", "jsonl", "csv"):
+            show.write_rows(parts, summary, stream, chosen, head, anchors)
+        else:
+            stream.write(_text(show.report(parts, summary, head, anchors), chosen, stream, colored))
+    lines = exceeded(summary, limits)
+    for line in lines:
+        say(f"npuwatt: {line}")
+    if lines:
+        raise typer.Exit(1)
+
+
+def _text(report: object, style: str, stream: object, colored: bool) -> str:
+    from typing import TextIO, cast
+
+    from npuwatt.report import text
+    from npuwatt.report.document import Report
+
+    shown_report = cast("Report", report)
+    if style != "table":
+        return text.markdown(shown_report) if style == "markdown" else text.plain(shown_report)
+    import shutil
+
+    from npuwatt.report.console import console
+
+    width = shutil.get_terminal_size((80, 24)).columns
+    return console(
+        shown_report, width=width, color=colored, encoding=cast("TextIO", stream).encoding or "utf-8"
+    )
+
+
+def _check_tokens(input_len: int | None) -> None:
+    if input_len is not None and not 1 <= input_len <= 100_000_000:
+        raise NpuwattError(f"--input-len: {input_len} given; expected a whole number from 1 to 100000000")
+
+
+_RUNS = Annotated[str, typer.Argument(metavar="FILE", help="Measured runs, as CSV.")]
+_FITTED = Annotated[
+    list[str],
+    typer.Option("--device", metavar="PRESET", help="A device to fit. Repeatable.", show_default=False),
+]
+_HOLD = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hold", metavar="PRESET", show_default="none",
+        help="A device whose runs count for the stack, while it stays as it is. Repeatable.",
+    ),
+]  # fmt: skip
+_FIT = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fit", metavar="ADDRESS", show_default="all that have a range",
+        help="A constant to fit, as h100-sxm.static_power or vllm-0.11.step_time. Repeatable.",
+    ),
+]  # fmt: skip
+_SOURCE = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="TEXT",
+        help="Citation of the runs, or a key of sources.yaml.",
+        show_default="the file",
+    ),
+]
+_WRITE = Annotated[
+    str | None,
+    typer.Option(
+        "--write", metavar="FOLDER", help="Write the new presets below this folder.", show_default="nowhere"
+    ),
+]
+
+
+def calibrate(
+    file: _RUNS,
+    device: _FITTED,
+    hold: _HOLD = None,
+    stack: Annotated[
+        str, typer.Option("--stack", metavar="NAME", help="Serving software of the runs.")
+    ] = "vllm-0.11",
+    fit: _FIT = None,
+    input_len: _INPUT_LEN = None,
+    source: _SOURCE = None,
+    write: _WRITE = None,
+    presets: o.PRESETS = None,
+    style: o.FORMAT = None,
+    as_json: o.JSON = False,
+    output: o.OUTPUT = None,
+    no_color: o.NO_COLOR = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Fit the named constants of a device and of its serving stack to measured runs.
+
+    Each constant stays within the range that its preset gives; what the runs cannot tell is said.
+
+    \b
+      npuwatt calibrate runs.csv --device h100-sxm
+      npuwatt calibrate runs.csv --device my-gpu --presets mychips --write mychips
+      npuwatt calibrate runs.csv --device h100-sxm --fit h100-sxm.static_power --fit vllm-0.11.step_time
+    """
+    chosen = check_format(style, as_json)
+    check_output(output)
+    _check_tokens(input_len)
+    if write is not None and not os.path.isdir(write):
+        raise NpuwattError(f"--write {shown(write)}: is no folder; expected an existing one")
+    from npuwatt.extras.need import need
+
+    need("scipy", "fit")
+    from npuwatt.audit.calibrate import calibrate as answer
+    from npuwatt.audit.made import presets_of
+    from npuwatt.cli.emit import emit
+    from npuwatt.extras.fit import solve
+    from npuwatt.report.calibrated import calibrate_record, calibrate_report
+
+    found = answer(
+        file, solve=solve, devices=device, hold=hold or (), stack=stack, only=fit or (),
+        input_tokens=None if input_len is None else float(input_len), folders=o.folders(presets),
+        progress=_progress(quiet),
+    )  # fmt: skip
+    made = presets_of(found, file, source)
+    written = []
+    for relative, content in made.items() if write is not None else ():
+        path = os.path.join(str(write), relative)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with opened(path) as stream:
+            stream.write(content)
+        written.append(path)
+    emit(
+        calibrate_record(found, file, written),
+        calibrate_report,
+        style=chosen,
+        output=output,
+        no_color=no_color,
+    )
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    """What is being done, for a person at a terminal."""
+    shows = sys.stderr.isatty() and not quiet and not os.environ.get("CI")
+
+    def tell(what: str) -> None:
+        if shows:
+            say(f"{what} ...")
+
+    return tell

@@ -1,0 +1,73 @@
+"""Rounded numbers, names and the line that says what was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npuwatt.units import show_in
+
+Record = dict[str, Any]
+_BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
+
+
+def quantity(value: float | None, unit: str = "") -> str:
+    """A number for people, or a dash where there is none."""
+    return "-" if value is None else show_in(value, unit)
+
+
+def percent(share: float) -> str:
+    """A share of one: '52 %', '<1 %'."""
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio: '0.67x'."""
+    return "-" if value is None else f"{value:.3g}x"
+
+
+def bound(name: str | None) -> str:
+    """What sets the time, in words."""
+    return "-" if name is None else _BOUNDS.get(name, name)
+
+
+def counted(count: int, what: str) -> str:
+    """A count and its noun: '1 device', '2 devices'."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def label(result: Record) -> str:
+    """What tables call a device: as it was typed, or by its preset's name where a path was typed."""
+    return str(result.get("label") or (result["preset"] if "/" in result["device"] else result["device"]))
+
+
+def request_line(request: Record) -> str:
+    """The request in one line."""
+    widths = {
+        "weights": request["weights"],
+        "activations": request["activations"],
+        "KV cache": request["kv_cache"],
+    }
+    if len(set(widths.values())) == 1:
+        stored = f"all {request['weights']}"
+    else:
+        stored = ", ".join(f"{what} {width}" for what, width in widths.items())
+    batch = f"batch {request['batch']}"
+    if request["mode"] == "serving":
+        batch = f"serving on {request['stack']}, {batch} running"
+    elsewhere = " (read elsewhere)" if request["prefill"] is False else ""
+    lengths = f"{request['input_len']} tokens in{elsewhere}, {request['output_len']} out"
+    article = ", the article's constants" if request["constants"] == "article" else ""
+    return f"{request['network']}, {batch}, {lengths}, {stored}{_sharing(request)}{article}"
+
+
+def _sharing(request: Record) -> str:
+    shared = f", {counted(request['devices'], 'device')}" if request["devices"] else ""
+    if request["data_parallel"] > 1:
+        shared += f" in {counted(request['data_parallel'], 'group')}"
+    return shared + (", whole experts on devices" if request["expert_parallel"] else "")
+
+
+def software_line(result: Record) -> str:
+    """How much of a token's time and energy is software."""
+    time, energy = (percent(result[f"software_{what}_fraction"] or 0.0) for what in ("time", "energy"))
+    return f"{label(result)}: software is {time} of the time and {energy} of the energy of a token (against the ideal stack)"
