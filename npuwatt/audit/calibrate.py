@@ -38,6 +38,7 @@ LEAST_ROWS_PER_CONSTANT = 2
 UNSEEN = 1e-3  # a constant whose whole range moves the residuals by less than this (root of their squares)
 POOR = 0.25  # of its range: a standard error above this leaves a constant poorly identified
 MOST_ROWS = 100_000
+STARTS = (0.25, 0.5, 0.75)  # of each range: a robust loss has more than one valley
 
 
 class Fitted(NamedTuple):
@@ -157,7 +158,7 @@ def calibrate(
 
     everything = [np.ones_like(flags) for flags in used]
     progress("fitting all rows")
-    whole = fit(everything, start)
+    whole = min((fit(everything, start * (2 * place)) for place in STARTS), key=lambda found: found.cost)
     inside = _errors(whole.values, constants, parts, software)
     outside = [{name: values.copy() for name, values in part.items()} for part in inside]
     spread = [{name: values.copy() for name, values in part.items()} for part in inside]
@@ -261,7 +262,7 @@ def _replace(
 def _swapped(
     values: Array, constants: Sequence[Constant], parts: Sequence[Part], stack: Chosen[Stack]
 ) -> list[dict[str, Array]]:
-    """Errors of each device with the shares and energies of another one, its static power by their power caps."""
+    """Errors of each device with the shares and energies of another one, its clocks by their power caps."""
     places = dict(zip(constants, values, strict=True))
     found = []
     for part in parts:
@@ -285,7 +286,7 @@ def _twin(one: Constant, places: Mapping[Constant, float], other: Chosen[Device]
 
 
 def _scale(one: Constant, device: Chosen[Any], other: Chosen[Any] | None) -> float:
-    if other is None or one.path != ("static_power",):
+    if other is None or one.path != ("clocks_power",):
         return 1.0
     return float(device.record.power_cap_w / other.record.power_cap_w)
 

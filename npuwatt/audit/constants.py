@@ -22,7 +22,7 @@ from npuwatt.workload.parameters import parameter_count
 Flags = npt.NDArray[np.bool_]
 
 DEVICE_CONSTANTS = (
-    "static_power", "levels.dram.utilization", "utilization", "experts_utilization", "cache_energy", "mac_energy.bf16",
+    "clocks_power", "levels.dram.utilization", "utilization", "experts_utilization", "cache_energy", "mac_energy.bf16",
     "mac_energy.fp8",
 )  # fmt: skip
 MOVEMENT = ("levels.path.read_energy", "levels.dram.read_energy")  # the first that a device has

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from npuwatt.arrays import Array
 from npuwatt.audit.calibrate import REPEATABILITY, Calibration
 from npuwatt.audit.constants import Part
-from npuwatt.study.confidence import CELLS, LEVEL, LONG_CONTEXT_TOKENS, METRICS, parts_of
+from npuwatt.study.confidence import CELLS, LEVEL, METRICS, cells_of, parts_of
 
 # The metrics of a prediction, and what a measurement file calls them.
 NAMES = dict(
@@ -33,7 +33,7 @@ def header(found: Calibration, place: int) -> dict[str, Any]:
     part = found.parts[place]
     batch = np.asarray(part.work.batch)
     devices = np.broadcast_to(part.work.devices, batch.shape)
-    outside, cells = found.outside[place], cells_of(part)
+    outside, cells = found.outside[place], _cells(part)
     known: dict[str, dict[str, list[float]]] = {cell: {} for cell in CELLS}
     for name, metric in NAMES.items():
         logs = -outside[metric][:, 0]
@@ -55,11 +55,9 @@ def header(found: Calibration, place: int) -> dict[str, Any]:
     }
 
 
-def cells_of(part: Part) -> npt.NDArray[np.int64]:
-    """The cell of each row: one device or several, short or long context."""
+def _cells(part: Part) -> npt.NDArray[np.int64]:
     devices = np.broadcast_to(part.work.devices, part.context_tokens.shape)
-    found: npt.NDArray[np.int64] = (2 * (devices > 1) + (part.context_tokens > LONG_CONTEXT_TOKENS))[:, 0]
-    return found
+    return cells_of(devices[:, 0], part.context_tokens[:, 0], part.is_fp8[:, 0])
 
 
 def coverage(

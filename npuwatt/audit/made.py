@@ -15,6 +15,7 @@ from npuwatt.study.confidence import entries
 from npuwatt.study.scenario import Chosen
 
 OWN_SOURCE = "measurements"
+RANGE = "range: "
 
 
 def file_hash(path: str) -> str:
@@ -33,7 +34,7 @@ def presets_of(found: Calibration, path: str, source: str | None) -> dict[str, s
     ]
     owners.append(("stacks", found.stack, {}))
     for folder, owner, own_header in owners:
-        numbers = _numbers(found, owner.preset.name, source)
+        numbers = _numbers(found, owner, source)
         if not numbers:
             continue
         if folder == "devices":
@@ -57,17 +58,22 @@ def _calibration(found: Calibration, device: Chosen[Any], path: str, digest: str
     return {"calibration": [*(old for name, old in entries(device.preset).items() if name != stack), entry]}
 
 
-def _numbers(found: Calibration, owner: str, source: str | None) -> dict[str, tuple[float, str, str, str]]:
+def _numbers(
+    found: Calibration, owner: Chosen[Any], source: str | None
+) -> dict[str, tuple[float, str, str, str]]:
     key = source if source in library.sources() else OWN_SOURCE
     numbers = {}
     rows: Sequence[tuple[Any, float, float, str]] = list(
         zip(found.constants, found.places.tolist(), found.errors.tolist(), found.remarks(), strict=True)
     )
     for constant, place, error, remark in rows:
-        if constant.owner == owner:
+        if constant.owner == owner.preset.name:
+            address = ".".join(constant.path)
             spread = f"standard error {min(100 * error, 100):.0f} % of the range"
             where = f"fitted, {spread}{'; ' + remark if remark else ''}"
-            numbers[".".join(constant.path)] = (
+            bounds = owner.evidence[address].where.partition(RANGE)[2]  # why the range is what it is
+            where += f"; {RANGE}{bounds}" if bounds else ""
+            numbers[address] = (
                 found.value(constant, place),
                 constant.suffix,
                 str(key),

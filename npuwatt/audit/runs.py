@@ -13,7 +13,7 @@ from npuwatt.arrays import Array, Real, column, total
 from npuwatt.audit.measurements import Measurements, width_of
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.costs import LIMITS, PhaseCosts
-from npuwatt.device.evaluate import Device, host_of, static_power_w
+from npuwatt.device.evaluate import Device, host_of, rest_power_w
 from npuwatt.device.parallel import Sharing
 from npuwatt.device.stack import Stack
 from npuwatt.errors import NpuwattError
@@ -210,10 +210,10 @@ def answers(
     batch = np.asarray(work.batch)
     spent_j = sum(mean.energy_j.values(), start=np.zeros((1, 1)))
     power_w = spent_j / mean.time_s
-    static_w = work.devices * static_power_w(device)
+    rest_w = work.devices * rest_power_w(device)
     measured_s = batch / tokens_per_s
     cap_w = work.devices * host_of(device).sustained_power_w
-    given_w = np.minimum(static_w + (spent_j - mean.energy_j["static"]) / measured_s, cap_w)
+    given_w = np.minimum(rest_w + (spent_j - rest_w * mean.time_s) / measured_s, cap_w)
     rate = batch / mean.time_s
     return Answers(
         metrics={

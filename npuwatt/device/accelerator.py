@@ -67,15 +67,16 @@ class Accelerator(Record):
     peak_macs_per_s: Mapping[str, Real]  # dense, by number type
     mac_energy_j_per_mac: Mapping[str, Real]
     levels: Mapping[str, MemoryLevel]  # main memory first
-    static_power_w: Real  # drawn all the time, clocks up
+    static_power_w: Real  # drawn all the time
     power_cap_w: Real
+    clocks_power_w: Real = (
+        0.0  # on top of it while a request runs: clock trees, schedulers and caches that wait
+    )
     sustained_power_fraction: Real = 1.0  # of the cap, what the mean power of a capped board settles at
     utilization_fraction: Real = 1.0  # achieved share of the peak in large matrix products
     experts_utilization_fraction: Real = 1.0  # of that, what the grouped products of experts reach
     experts_energy_ratio: Real = 1.0  # energy of a MAC in such a product over one in a dense product
-    cache_energy_j_per_byte: Real = (
-        0.0  # what a cached byte costs more than others: gathering pages, softmax
-    )
+    cache_energy_j_per_byte: Real = 0.0  # what a cached byte costs more than others: gathering pages, softmax
     movement_overhead_ratio: Real = 0.0  # control, queues and wires, per joule of the bare data path
     regulator_efficiency_fraction: Real = 1.0
     link: Link | None = None
@@ -95,7 +96,11 @@ class Accelerator(Record):
         main = next(iter(self.levels.values()))
         require.positive(**{"levels: bandwidth of the first level": main.bandwidth_bytes_per_s})
         require.positive(**{"levels: capacity of the first level": main.capacity_bytes})
-        require.not_negative(static_power=self.static_power_w, movement_overhead=self.movement_overhead_ratio)
+        require.not_negative(
+            static_power=self.static_power_w,
+            clocks_power=self.clocks_power_w,
+            movement_overhead=self.movement_overhead_ratio,
+        )
         require.positive(power_cap=self.power_cap_w)
         require.fraction(
             sustained_power=self.sustained_power_fraction,
@@ -120,10 +125,10 @@ class Accelerator(Record):
 
 def check_headroom(chip: Accelerator, others_w: Real = 0.0, *, name: str = "power_cap") -> None:
     """Raise NpuwattError unless the cap leaves room for work above what the board draws at rest."""
-    room_w = chip.sustained_power_w - chip.static_power_w - others_w
+    room_w = chip.sustained_power_w - chip.static_power_w - chip.clocks_power_w - others_w
     least_w = float(np.min(room_w))
     if least_w <= 0:
-        rest = "what the board draws at rest (static_power and standby)"
+        rest = "what the board draws at rest (static_power, clocks_power and standby)"
         raise NpuwattError(f"{name}: headroom of {least_w:.4g} W given; expected a cap above {rest}")
 
 

@@ -48,6 +48,7 @@ def phase_costs(
     parts: Iterable[OpCosts],
     *,
     static_power_w: Real,
+    clocks_power_w: Real = 0.0,
     power_cap_w: Real,
     devices: Real,
     limits: bool = True,
@@ -58,7 +59,8 @@ def phase_costs(
 
     A board at its cap lowers its clocks until dynamic energy over time fits beside the static
     power, so a phase lasts at least dynamic energy / (cap - static). The cap acts over
-    milliseconds, hence on the phase and not on each op. Software adds `overhead_s` on the device
+    milliseconds, hence on the phase and not on each op. Clocks that stay up count as on-chip
+    movement, whose control they drive. Software adds `overhead_s` on the device
     and then `host_s` beside it, in which the device only waits.
     """
     zero = np.zeros((1, 1))
@@ -74,9 +76,11 @@ def phase_costs(
             limit_s[name] = limit_s.get(name, zero) + total(part.time_s * (owner == place))
     dynamic_j = sum(energy_j.values(), start=zero)
     unlimited_s = unlimited_s + overhead_s
-    busy_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w)))
+    busy_s = np.maximum(unlimited_s, dynamic_j / (devices * (power_cap_w - static_power_w - clocks_power_w)))
     time_s = busy_s + host_s
     energy_j["static"] = devices * static_power_w * time_s
+    if np.any(clocks_power_w):
+        energy_j["on_chip"] = energy_j.get("on_chip", zero) + devices * clocks_power_w * time_s
     capped = busy_s > unlimited_s * (1 + 1e-9)  # then nothing but the cap sets the time
     limit_s = {name: np.where(capped, 0.0, seconds) for name, seconds in limit_s.items()}
     limit_s["power"] = np.where(capped, busy_s, 0.0)

@@ -75,6 +75,11 @@ def static_power_w(device: Device) -> Real:
     return host.static_power_w + device.arrays.parts_count * device.arrays.static_power_w
 
 
+def rest_power_w(device: Device) -> Real:
+    """Power that one board draws while a request runs, whatever it does: static, and clocks that stay up."""
+    return static_power_w(device) + host_of(device).clocks_power_w
+
+
 def weights_in_cells_count(device: Device) -> Real | None:
     """Weights one board holds in cells that compute, apart from its main memory; None if it has no such cells."""
     if device.kind == "crossbar":

@@ -12,6 +12,7 @@ from npuwatt.arrays import Array
 from npuwatt.device.costs import LIMITS
 from npuwatt.device.evaluate import Device
 from npuwatt.study.compare import Answer, Comparison
+from npuwatt.study.confidence import LEVEL
 from npuwatt.study.inference import METRICS, Inference
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
@@ -66,6 +67,23 @@ def result_record(asked: Question, answer: Answer) -> Record:
         "bound_by": bound_record(answer.result),
         **fit_record(answer.result),
         **serving_record(asked, answer.result),
+        "confidence": confidence_record(answer),
+    }
+
+
+def confidence_record(answer: Answer) -> Record | None:
+    """The class of a prediction and between which values nine of ten measurements of a server should lie."""
+    if not bool(answer.result.fits[0, 0]):
+        return None
+    metrics = answer.result.metrics()
+    return {
+        "class": answer.confidence.name,
+        "level_fraction": LEVEL,
+        **{
+            name: {"low": number(low * metrics[name]), "high": number(high * metrics[name])}
+            for name, (low, high) in answer.confidence.ratios.items()
+            if name in metrics
+        },
     }
 
 

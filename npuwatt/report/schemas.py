@@ -9,6 +9,7 @@ from npuwatt.device.evaluate import KINDS
 from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
+from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.question import CONSTANTS, MODES
 from npuwatt.workload.ops import Kind
@@ -67,12 +68,21 @@ _DEVICE = {
     "evidence": {"enum": list(EVIDENCE_CLASSES)},
 }
 _SERVING = ("median_itl_s", "software_time_fraction", "software_energy_fraction")
+_ENDS = _object({"low": _MAYBE, "high": _MAYBE})
+_CONFIDENCE = {
+    "type": ["object", "null"],
+    "properties": {
+        "class": {"enum": list(CLASSES)},
+        "level_fraction": _NUMBER,
+        **dict.fromkeys(("tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j"), _ENDS),
+    },
+}
 _ANSWER = (
     dict.fromkeys((*METRICS, *_SERVING), _MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
-    | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT}
+    | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT, "confidence": _CONFIDENCE}
 )
-_ROW = {name: schema for name, schema in _ANSWER.items() if name not in (*_SERVING, "energy_by_component_j")}
+_ROW = {name: schema for name, schema in _ANSWER.items() if name not in (*_SERVING, "energy_by_component_j", "confidence")}
 _SOURCES = _list(_object({"key": _TEXT, "citation": _TEXT}))
 _USED = _list(
     _object({"name": _TEXT, "folder": _TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})

@@ -9,6 +9,7 @@ from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
 from npuwatt.report.words import (
     bound,
+    confidence_line,
     label,
     percent,
     quantity,
@@ -135,6 +136,7 @@ def compare_report(record: Record) -> Report:
     )  # fmt: skip
     notes = [*legend(results), *record["notes"]]
     notes += [f"{label(result)}: {note}" for result in results for note in result["notes"]]
+    notes += [confidence_line(result) for result in results if result["confidence"]]
     notes += _of_serving(record["request"], results) + _stands_for(results)
     tables, sentences = (speed, energy), [_verdict(results)]
     if "article" in record:
@@ -271,7 +273,9 @@ def estimate_report(record: Record) -> Report:
     """One device op by op and level by level."""
     wide = [table for phase in record["phases"] for table in (_ops_table(phase), _levels_table(phase))]
     tables = [_without(table, "share") if "op" in table.columns else table for table in wide]
-    notes = [f"evidence: {record['evidence']}", *record["notes"], *_of_serving(record["request"], [record])]
+    notes = [f"evidence: {record['evidence']}", *record["notes"]]
+    notes += [confidence_line(record)] if record["confidence"] else []
+    notes += _of_serving(record["request"], [record])
     return Report(
         heading=f"{label(record)} ({record['preset']}): {request_line(record['request'])}",
         tables=tuple(tables),

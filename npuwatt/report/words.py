@@ -67,6 +67,14 @@ def _sharing(request: Record) -> str:
     return shared + (", whole experts on devices" if request["expert_parallel"] else "")
 
 
+def confidence_line(result: Record) -> str:
+    """How sure an answer is, by what was measured where others like it were predicted."""
+    found = result["confidence"]
+    ends = found["energy_per_output_token_j"]
+    low, high = (quantity(ends[side], "J") for side in ("low", "high"))
+    return f"{label(result)} ({found['class']}): nine of ten servers would measure {low} to {high} a token"
+
+
 def software_line(result: Record) -> str:
     """How much of a token's time and energy is software."""
     time, energy = (percent(result[f"software_{what}_fraction"] or 0.0) for what in ("time", "energy"))

@@ -11,6 +11,7 @@ from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.evaluate import Device, device_costs, host_of
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
+from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.inference import Inference, phase_ops
 from npuwatt.study.modes import answered, work_of
 from npuwatt.study.question import Options, Question, check_dealt, question
@@ -24,6 +25,7 @@ class Answer(Record):
 
     device: Chosen[Device]
     result: Inference
+    confidence: Confidence
     notes: tuple[str, ...]
 
 
@@ -80,6 +82,13 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
     return Answer(
         device=device,
         result=result,
+        confidence=confidence(
+            device,
+            asked.network,
+            asked.request,
+            devices=float(result.devices[0, 0]) if result.fits[0, 0] else 1.0,
+            stack=asked.stack,
+        ),
         notes=(
             *_fit_notes(asked, device.record, result),
             *_width_notes(asked, device.record),

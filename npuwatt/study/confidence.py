@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from npuwatt.arrays import Array
 from npuwatt.device.evaluate import Device
-from npuwatt.device.stack import Stack
 from npuwatt.errors import PresetError, shown
 from npuwatt.preset import library
 from npuwatt.record import Record
 from npuwatt.study.scenario import Chosen, load_constants
 from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.parameters import parameter_count
-from npuwatt.workload.request import Request
+from npuwatt.workload.request import Request, width_bytes
+
+if TYPE_CHECKING:
+    from npuwatt.device.stack import Stack
 
 CLASSES = ("known, in range", "known, extrapolated", "same family", "never measured")
 METRICS = ("tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j", "energy_given_rate_j")
 LEVEL = 0.9  # of measurements that an interval should hold
 MARGIN = 2.0  # how far beyond the measured ends of batch, context and size still counts as in range
 LONG_CONTEXT_TOKENS = 2500.0  # from where on runs differ: reasoning, whose answers are long
-CELLS = ("one-short", "one-long", "several-short", "several-long")  # devices and context
+CELLS = (
+    "one-short",
+    "one-long",
+    "several-short",
+    "several-long",
+    "narrow",
+)  # devices, context, 8-bit weights
 Ratios = Mapping[str, tuple[float, float]]
 """Metric -> lowest and highest measured over predicted."""
 
@@ -34,6 +42,8 @@ class NeverMeasured(Record):
 
     low_ratio: Mapping[str, float]
     high_ratio: Mapping[str, float]
+
+    kind: ClassVar[Literal["interval"]] = "interval"
 
 
 class Confidence(Record):
@@ -103,7 +113,7 @@ def bounds(
     within = _within(known, network, weights, batch, devices, context)
     if stack is not None and stack.preset.name not in own:
         within = np.zeros(rows, dtype=bool)  # known silicon under software that it was not measured with
-    cell = 2 * (devices > 1) + (context > LONG_CONTEXT_TOKENS)
+    cell = cells_of(devices, context, np.full(rows, width_bytes(weights) < 2))
 
     def end(name: str, side: int) -> Array:
         near = np.array([ratios[name][side] for ratios in inside])[cell]
@@ -117,6 +127,11 @@ def bounds(
         low={name: end(name, 0) for name in METRICS},
         high={name: end(name, 1) for name in METRICS},
     )
+
+
+def cells_of(devices: Array, context: Array, is_narrow: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The place in CELLS of each prediction: runs alike are off alike."""
+    return np.where(is_narrow, CELLS.index("narrow"), 2 * (devices > 1) + (context > LONG_CONTEXT_TOKENS))
 
 
 def _everywhere(place: int, ratios: Ratios, rows: int) -> Bounds:

@@ -10,7 +10,7 @@ import numpy as np
 from npuwatt.arrays import Array, Real, total
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.costs import OpCosts, PhaseCosts, phase_costs
-from npuwatt.device.evaluate import Device, device_costs, host_of, static_power_w
+from npuwatt.device.evaluate import Device, device_costs, host_of, rest_power_w, static_power_w
 from npuwatt.device.parallel import ALONE
 from npuwatt.device.roofline import ridge_macs_per_byte
 from npuwatt.record import Record, replace
@@ -93,6 +93,7 @@ def _phases_of_request(asked: Question, answer: Answer) -> Iterator[PhaseTable]:
         whole = phase_costs(
             [costs],
             static_power_w=static_power_w(device),
+            clocks_power_w=host_of(device).clocks_power_w,
             power_cap_w=host_of(device).sustained_power_w,
             devices=devices,
         )
@@ -119,7 +120,7 @@ def _phases_of_server(asked: Question, answer: Answer, stack: Stack) -> Iterator
             found,
             steps_fraction=steps_fraction,
             software_time_s=software_s,
-            software_energy_j=work.devices * static_power_w(device) * software_s,
+            software_energy_j=work.devices * rest_power_w(device) * software_s,
         )
 
 
@@ -150,7 +151,7 @@ def _taken_apart(
         ops=ops,
         costs=whole,
         time_s=time_s,
-        energy_j=dynamic_j + devices * static_power_w(device) * time_s,
+        energy_j=dynamic_j + devices * rest_power_w(device) * time_s,
         bound_by=tuple("power" if capped else limits[int(place)] for place in costs.owners()[0]),
         level_bytes=costs.level_bytes,
         level_energy_j=costs.level_energy_j,

@@ -10,12 +10,19 @@ from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.preset import library
 from npuwatt.record import Record
 from npuwatt.study.article import Constants
+from npuwatt.study.confidence import NeverMeasured
 from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
 from npuwatt.workload.network import Network
 from npuwatt.workload.parameters import parameter_count
 
 PARAMETERS_WITHIN = 0.01
-_FOLDER_OF = {"transformer": "networks", "convnet": "networks", "stack": "stacks", "constants": "constants"}
+_FOLDER_OF = {
+    "transformer": "networks",
+    "convnet": "networks",
+    "stack": "stacks",
+    "constants": "constants",
+    "interval": "constants",
+}
 
 
 class Check(Record):
@@ -45,7 +52,8 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
     if folder == "stacks":
         return load_stack(name, folders=presets)
     if folder == "constants":
-        return load_constants(name, Constants)
+        kind = library.find("constants", name, presets).header("kind")
+        return load_constants(name, NeverMeasured if kind == "interval" else Constants)
     return load_device(name, folders=presets)
 
 

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 from npuwatt.audit import calibrate as fitting
+from npuwatt.audit.constants import Flags
 from npuwatt.extras.fit import solve
 from npuwatt.preset import library
 
@@ -118,7 +119,7 @@ def _errors(found: fitting.Calibration) -> list[str]:
     return [f"{value:.1f}" for value in (*shown, _mape(found, "j_per_output_token", mixtures))]
 
 
-def _mape(found: fitting.Calibration, name: str, masks: Sequence[fitting.Flags]) -> float:
+def _mape(found: fitting.Calibration, name: str, masks: Sequence[Flags]) -> float:
     logs = np.concatenate([values[name][flags] for values, flags in zip(found.outside, masks, strict=True)])
     return float(100 * np.mean(np.abs(np.expm1(logs))))
 

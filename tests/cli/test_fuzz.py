@@ -221,10 +221,23 @@ def test_any_text_to_vary_is_swept_or_refused(text: str) -> None:
     check_swept(text, more=False)
 
 
-def check_swept(vary: str, more: bool) -> None:
+@moderate
+@given(
+    address=st.sampled_from(
+        ["step_time", "layer_time", "sequence_time", "unoverlapped", "expert_block.bf16", "chunk"]
+    )
+    | addresses,
+    spec=specs | st.sampled_from(["0s,1ms", "1us..1e300s:3log", "0..1:3", "1e-300,1e300", "1,8192"]),
+    more=st.booleans(),
+)
+def test_any_spec_of_a_stack_is_swept_or_refused(address: str, spec: str, more: bool) -> None:
+    check_swept(f"stack.{address}={spec}", more, stack=str(STACK))
+
+
+def check_swept(vary: str, more: bool, **options: Any) -> None:
     """The first rows hold no infinity and no NaN, which JSON could not tell."""
     texts = (vary, "request.batch=1,2") if more else (vary,)
-    found = refused_or(lambda: sweep([str(DEVICES[0])], vary=texts, network=str(NETWORK)))
+    found = refused_or(lambda: sweep([str(DEVICES[0])], vary=texts, network=str(NETWORK), **options))
     if found is None:
         return
     rows = next(found.chunks())
