@@ -38,7 +38,7 @@ LEAST_ROWS_PER_CONSTANT = 2
 UNSEEN = 1e-3  # a constant whose whole range moves the residuals by less than this (root of their squares)
 POOR = 0.25  # of its range: a standard error above this leaves a constant poorly identified
 MOST_ROWS = 100_000
-STARTS = (0.25, 0.5, 0.75)  # of each range: a robust loss has more than one valley
+STARTS = 8  # a robust loss has more than one valley
 
 
 class Fitted(NamedTuple):
@@ -134,7 +134,6 @@ def calibrate(
     constants += constants_of(software, STACK_CONSTANTS)
     constants = _chosen(constants, only)
     used = _used(parts)
-    start = np.full(len(constants), 0.5)
     unseen = _unseen(constants, parts, used, software)
     if only and unseen:
         raise NpuwattError(
@@ -150,7 +149,6 @@ def calibrate(
             f"{path}: {count} runs to fit {len(constants)} constants; expected at least "
             f"{LEAST_ROWS_PER_CONSTANT * max(len(constants), 1)}, or fewer constants by --fit"
         )
-    start = start[: len(constants)]
 
     def fit(keep: Sequence[Flags], begin: Array) -> Fitted:
         masks = [flags & kept for flags, kept in zip(used, keep, strict=True)]
@@ -158,7 +156,7 @@ def calibrate(
 
     everything = [np.ones_like(flags) for flags in used]
     progress("fitting all rows")
-    whole = min((fit(everything, start * (2 * place)) for place in STARTS), key=lambda found: found.cost)
+    whole = min((fit(everything, start) for start in _starts(len(constants))), key=lambda found: found.cost)
     inside = _errors(whole.values, constants, parts, software)
     outside = [{name: values.copy() for name, values in part.items()} for part in inside]
     spread = [{name: values.copy() for name, values in part.items()} for part in inside]
@@ -189,6 +187,13 @@ def calibrate(
         spread=tuple(spread),
         hardware=tuple(_ratios(part, device, IDEAL) for part, device in zip(parts, best, strict=True)),
         swapped=tuple(_swapped(whole.values, constants, parts, software)),
+    )
+
+
+def _starts(count: int) -> Array:
+    """Where fits begin, one a row: the middle of all ranges, and places spread over them, the same each time."""
+    return np.vstack(
+        [np.full((1, count), 0.5), np.random.default_rng(1).uniform(0.05, 0.95, (STARTS - 1, count))]
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from npuwatt import units
 from npuwatt.preset.load import Document
 
-WIDTH = 118
+WIDTH = 100
 
 
 def rewritten(

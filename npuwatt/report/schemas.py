@@ -82,7 +82,11 @@ _ANSWER = (
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT, "confidence": _CONFIDENCE}
 )
-_ROW = {name: schema for name, schema in _ANSWER.items() if name not in (*_SERVING, "energy_by_component_j", "confidence")}
+_ROW = {
+    name: schema
+    for name, schema in _ANSWER.items()
+    if name not in (*_SERVING, "energy_by_component_j", "confidence")
+}
 _SOURCES = _list(_object({"key": _TEXT, "citation": _TEXT}))
 _USED = _list(
     _object({"name": _TEXT, "folder": _TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})

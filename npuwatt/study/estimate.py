@@ -144,6 +144,7 @@ def _taken_apart(
     dynamic_j = sum(costs.energy_j.values(), start=np.zeros(1))
     limits, capped = list(costs.limits_s), whole.stretch_ratio.item() > 1 + 1e-9
     host, request = host_of(device), asked.request
+    clocks_j = {"clocks": devices * host.clocks_power_w * whole.time_s} if np.any(host.clocks_power_w) else {}
     dtype = dtype_for(host.peak_macs_per_s, arithmetic_dtype(request.weights, request.activations))
     return PhaseTable(
         name=name,
@@ -153,8 +154,8 @@ def _taken_apart(
         time_s=time_s,
         energy_j=dynamic_j + devices * rest_power_w(device) * time_s,
         bound_by=tuple("power" if capped else limits[int(place)] for place in costs.owners()[0]),
-        level_bytes=costs.level_bytes,
-        level_energy_j=costs.level_energy_j,
+        level_bytes=costs.level_bytes | dict.fromkeys(clocks_j, np.zeros((1, 1))),
+        level_energy_j=costs.level_energy_j | clocks_j,
         ridge_macs_per_byte=ridge_macs_per_byte(
             host.peak_macs_per_s[dtype], host.memory.bandwidth_bytes_per_s
         ),

@@ -39,7 +39,7 @@ def test_pairs_are_judged_as_pairs() -> None:
 
 
 def test_the_order_of_addresses_does_not_decide_which_points_are_valid() -> None:
-    vary = (f"{GPU}.static_power=700W,800W", f"{GPU}.power_cap=900W,1000W")
+    vary = (f"{GPU}.static_power=600W,700W", f"{GPU}.power_cap=900W,1000W")
     assert len(rows(*vary)) == len(rows(*vary[::-1])) == 4
 
 
@@ -71,7 +71,8 @@ def test_a_point_that_overflows_has_no_value_and_is_no_candidate() -> None:
 
 
 def test_a_device_that_spends_nothing_is_compared_without_dividing_by_zero() -> None:
-    free = [f"{GPU}.static_power=0W", f"{GPU}.mac_energy.bf16=0pJ/MAC"]
+    free = [f"{GPU}.static_power=0W", f"{GPU}.mac_energy.bf16=0pJ/MAC", f"{GPU}.clocks_power=0W"]
+    free += [f"{GPU}.cache_energy=0pJ/byte"]
     free += [f"{GPU}.levels.{level}.read_energy=0pJ/bit" for level in ("dram", "path")]
     metrics = compare(["gpu"], changes=free).answers[0].result.metrics()
     assert metrics["energy_per_output_token_j"].item() == 0
