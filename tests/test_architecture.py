@@ -39,7 +39,7 @@ PLAIN = {
     "macs", "k", "n", "link_steps", "weight_bits", "input_bits", "cell_bits", "dac_bits", "value", "low", "high", "first",
     "last", "head_tokens", "fits", "values", "context_tokens", "matrix", "embedding", "vector",
     "numbers", "uneven", "needed", "chosen", "count", "groups", "collectives", "expert_layers", "local_experts", "prompt_steps",
-    "is_mixture", "is_hybrid", "is_fp8", "overhead_bound", "metrics", "measured", "jacobian", "cost", "places", "errors", "spread", "roofline", "classes", "parameters",
+    "is_mixture", "is_hybrid", "is_fp8", "overhead_bound", "metrics", "measured", "jacobian", "inside", "outside", "hardware", "swapped", "predicted", "baseline", "ratios", "cost", "places", "errors", "spread", "roofline", "classes", "parameters",
 }  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -30,7 +30,7 @@ def presets_of(found: Calibration, path: str, source: str | None) -> dict[str, s
     named = f"{os.path.basename(path)} (sha256 {digest[:12]})"
     made = {}
     owners: list[tuple[str, Chosen[Any], dict[str, Any]]] = [
-        ("devices", device, _calibration(found, device, path, digest)) for device in found.devices
+        ("devices", device, _calibration(found, device, digest)) for device in found.devices
     ]
     owners.append(("stacks", found.stack, {}))
     for folder, owner, own_header in owners:
@@ -50,11 +50,11 @@ def presets_of(found: Calibration, path: str, source: str | None) -> dict[str, s
     return made
 
 
-def _calibration(found: Calibration, device: Chosen[Any], path: str, digest: str) -> dict[str, Any]:
+def _calibration(found: Calibration, device: Chosen[Any], digest: str) -> dict[str, Any]:
     """The calibration section of a device preset: one entry for each stack that it was measured with."""
     place = next(i for i, part in enumerate(found.parts) if part.device.preset.name == device.preset.name)
     stack = found.stack.preset.name
-    entry = {"stack": stack, "file": os.path.basename(path), "sha256": digest} | header(found, place)
+    entry = {"stack": stack, "sha256": digest} | header(found, place)
     return {"calibration": [*(old for name, old in entries(device.preset).items() if name != stack), entry]}
 
 

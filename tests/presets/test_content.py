@@ -80,7 +80,7 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "devices": ("accelerator", "near-bank-pim", "crossbar"),
         "networks": ("transformer", "convnet"),
         "stacks": ("stack",),
-        "constants": ("constants",),
+        "constants": ("constants", "interval"),
     }
     assert tree["kind"] in kinds[folder]
     if folder == "devices":
