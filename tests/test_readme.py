@@ -32,6 +32,7 @@ def commands() -> list[str]:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "mychips" / "devices").mkdir(parents=True)
     (tmp_path / "mychips" / "devices" / "my-npu.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+    (tmp_path / "runs.csv").write_text(blocks("csv")[0], encoding="utf-8")
     (tmp_path / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     return tmp_path
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from npuwatt.arrays import Array, column
 from npuwatt.device.accelerator import Accelerator
 from npuwatt.device.costs import PhaseCosts
-from npuwatt.device.evaluate import Device, host_of
+from npuwatt.device.evaluate import Device, host_of, rest_power_w
 from npuwatt.preset import library
 from npuwatt.preset.paths import with_value
 from npuwatt.study.inference import Inference, inference
