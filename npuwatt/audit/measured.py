@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from npuwatt.arrays import Array
 from npuwatt.audit.measurements import Measurements, read_measurements
-from npuwatt.audit.runs import HOST_BOUND_RATIO, Chunk, Runs, answered, measured, sorted_into_kinds
+from npuwatt.audit.runs import HOST_BOUND_RATIO, Chunk, Names, Runs, answered, measured, sorted_into_kinds
 from npuwatt.errors import RequestError, did_you_mean, shown
 from npuwatt.preset import library
 from npuwatt.record import Record
-from npuwatt.study.confidence import CLASSES, bounds
+from npuwatt.study.confidence import bounds
+from npuwatt.study.scenario import load_stack
 from npuwatt.workload.network import Transformer
 
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 32_768  # what each adds up to stays below 200 MB
 # Metrics as a measurement file names them: what runs call them, how many of the file's units make one of SI, and which
 # interval holds for them.
 METRICS: dict[str, tuple[str, float, str]] = {
@@ -30,7 +31,10 @@ METRICS: dict[str, tuple[str, float, str]] = {
     "j_per_output_token_given_tok_s": ("j_per_output_token_given_tok_s", 1.0, "energy_given_rate_j"),
 }
 BASELINE = ("median_itl_ms", "avg_tpot_ms", "output_tok_s", "avg_power_w", "j_per_output_token")
+SPLITS = ("gpu", "kind", "bound", "gpu, kind")
 SHARES = (10, 25, 50)  # percent
+NOT_FINITE = "its numbers lead to no finite prediction"
+LINES_KEPT = 3  # of rows that cannot be predicted, for each reason
 
 
 class Judged(Record):
@@ -58,72 +62,94 @@ class Judged(Record):
 
 
 class Summary:
-    """Errors of all rows so far, by split."""
+    """Errors of all rows so far, by split. Keeps about 100 bytes of each row."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.refused: dict[str, int] = {}
+        self.refused_lines: dict[str, list[int]] = {}  # the first few
         self.overhead_bound = 0
-        self.logs: dict[
-            tuple[str, str, str], list[Array]
-        ] = {}  # split, its value, metric -> predicted over measured
-        self.inside: dict[str, list[Array]] = {}
         self.notes: dict[str, None] = {}
+        self._ratios: dict[str, list[Array]] = {name: [] for name in METRICS}  # NaN where one is not known
+        self._naive: dict[str, list[Array]] = {name: [] for name in BASELINE}
+        self._inside: dict[str, int] = dict.fromkeys(METRICS, 0)
+        self._names: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
+        self._labels: dict[str, list[npt.NDArray[np.int32]]] = {split: [] for split in SPLITS}
 
     def add(self, part: Judged) -> None:
         """Count the rows of a chunk."""
         self.rows += part.count
-        for reason in part.reasons.values():
+        for place, reason in sorted(part.reasons.items()):
             self.refused[reason] = self.refused.get(reason, 0) + 1
+            if self.refused[reason] <= LINES_KEPT:
+                self.refused_lines.setdefault(reason, []).append(int(part.rows.lines[place]))
         known = np.ones(part.count, dtype=bool)
         known[list(part.reasons)] = False
         self.overhead_bound += int((part.overhead_bound & known).sum())
-        bound = np.where(part.overhead_bound, "overhead-bound", "other")
-        gpus, families = np.array(part.devices), np.array(part.families)
-        for name in METRICS:
-            ratio = part.predicted[name] / part.measured[name]
-            usable = known & np.isfinite(ratio)
-            if not usable.any():
-                continue
-            inside = (part.low[name] <= part.measured[name]) & (part.measured[name] <= part.high[name])
-            self._keep("interval", "inside", name, inside[usable].astype(np.float64))
-            self._keep("all", "all", name, ratio[usable])
-            if name in BASELINE:
-                self._keep("baseline", "all", name, (part.baseline[name] / part.measured[name])[usable])
-            for split, labels in (
-                ("gpu", gpus),
-                ("kind", families),
-                ("bound", bound),
-                ("gpu, kind", np.char.add(np.char.add(gpus, ", "), families)),
-            ):
-                for label in np.unique(labels[usable]):
-                    self._keep(split, str(label), name, ratio[usable & (labels == label)])
+        with np.errstate(all="ignore"):
+            for name in METRICS:
+                measured = part.measured[name]
+                ratio = np.where(known, part.predicted[name] / measured, np.nan)
+                ratio[~np.isfinite(ratio)] = np.nan
+                self._ratios[name].append(ratio)
+                inside = (part.low[name] <= measured) & (measured <= part.high[name])
+                self._inside[name] += int((inside & np.isfinite(ratio)).sum())
+                if name in BASELINE:
+                    naive = part.baseline[name] / measured
+                    self._naive[name].append(np.where(np.isfinite(ratio), naive, np.nan))
+        bound = np.where(part.overhead_bound, "overhead-bound", "other").tolist()
+        both = [f"{gpu}, {kind}" for gpu, kind in zip(part.devices, part.families, strict=True)]
+        for split, labels in zip(SPLITS, (part.devices, part.families, bound, both), strict=True):
+            names = self._names[split]
+            for label in dict.fromkeys(labels):
+                names.setdefault(label, len(names))
+            self._labels[split].append(np.fromiter(map(names.__getitem__, labels), np.int32, part.count))
 
-    def _keep(self, split: str, label: str, metric: str, values: Array) -> None:
-        self.logs.setdefault((split, label, metric), []).append(values)
+    def ratios(self, metric: str) -> Array:
+        """Predicted over measured, of all rows that have both."""
+        return _known(self._ratios[metric])
+
+    def overall(self) -> dict[str, dict[str, float]]:
+        """Metric -> statistics over all rows."""
+        return {name: statistics(ratio) for name in METRICS if len(ratio := self.ratios(name))}
+
+    def baseline(self) -> dict[str, dict[str, float]]:
+        """The same of a datasheet roofline whose power is the board's limit."""
+        return {name: statistics(ratio) for name in BASELINE if len(ratio := _known(self._naive[name]))}
 
     def errors(self, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """Label -> metric -> statistics, for one split."""
+        if not self.rows:
+            return {}
         found: dict[str, dict[str, dict[str, float]]] = {}
-        for (of, label, metric), parts in self.logs.items():
-            if of == split:
-                found.setdefault(label, {})[metric] = statistics(np.concatenate(parts))
-        return found
+        labels = np.concatenate(self._labels[split])
+        for name in METRICS:
+            ratio = np.concatenate(self._ratios[name])
+            usable = ~np.isnan(ratio)
+            for label, number in self._names[split].items():
+                own = ratio[usable & (labels == number)]
+                if len(own):
+                    found.setdefault(label, {})[name] = statistics(own)
+        return dict(sorted(found.items()))
 
     def covered(self) -> dict[str, float]:
         """Share of rows inside their interval, by metric."""
-        return {
-            metric: float(np.mean(np.concatenate(parts)))
-            for (of, _, metric), parts in self.logs.items()
-            if of == "interval"
-        }
+        counts = {name: len(self.ratios(name)) for name in METRICS}
+        return {name: self._inside[name] / count for name, count in counts.items() if count}
+
+
+def _known(parts: Sequence[Array]) -> Array:
+    """Parts as one, without NaN."""
+    joined = np.concatenate([np.zeros(0), *parts])
+    found: Array = joined[~np.isnan(joined)]
+    return found
 
 
 def statistics(ratio: Array) -> dict[str, float]:
     """How far predictions are off: mean, median and 90th percentile of the absolute error, shares within limits."""
     error = np.abs(ratio - 1)
     return {
-        "rows": float(len(error)),
+        "rows": len(error),
         "mape": float(np.mean(error)),
         "median": float(np.median(error)),
         "p90": float(np.percentile(error, 90)),
@@ -154,27 +180,34 @@ def judged(
     stack
         Serving software; None for the one that each task was run on.
     input_tokens
-        Prompt tokens; None for the file's own or those usual for its tasks.
+        Prompt tokens of every row; None for the file's own or those usual for its tasks.
 
     Raises
     ------
     NpuwattError
-        A faulty file, with a line for each fault.
+        A faulty file, with a line for each fault, before the chunk that holds them; or a stack that nobody knows.
     """
+    if stack is not None:
+        load_stack(stack, folders=folders)  # which is no fault of any row
+    names = Names(folders)
     for rows in read_measurements(path or built_in(), chunk_rows=CHUNK_ROWS):
-        chunk = sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, folders=folders)
+        chunk = sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, names=names)
         part = _judged(chunk)
         summary.add(part)
         summary.notes |= dict.fromkeys(chunk.notes)
         yield part
 
 
+def check(path: str) -> None:
+    """Raise NpuwattError if a row of a file is faulty; to be asked where what was printed cannot be taken back."""
+    for _ in read_measurements(path, chunk_rows=CHUNK_ROWS):
+        pass
+
+
 def _judged(chunk: Chunk) -> Judged:
     rows, count = chunk.rows, len(chunk.rows.lines)
     truth = measured(rows)
-    texts: dict[str, list[str]] = {
-        name: [""] * count for name in ("network", "device", "stack", "family", "bound")
-    }
+    texts = {name: np.full(count, "", object) for name in ("network", "device", "stack", "family", "bound")}
     columns = {
         what: {name: np.full(count, np.nan) for name in METRICS}
         for what in ("predicted", "low", "high", "baseline")
@@ -201,14 +234,16 @@ def _judged(chunk: Chunk) -> Judged:
             classes[at] = limits.classes
             overhead[at] = step_s[at] > HOST_BOUND_RATIO * found.roofline_s[:, 0]
             _label(texts, runs, found.bound_by)
+    known = np.isfinite(columns["predicted"]["avg_tpot_ms"] * columns["predicted"]["j_per_output_token"])
+    endless = {place: NOT_FINITE for place in np.flatnonzero(~known).tolist()}
     return Judged(
         rows=rows,
-        reasons=chunk.reasons,
-        networks=texts["network"],
-        devices=texts["device"],
-        stacks=texts["stack"],
-        families=texts["family"],
-        bound_by=texts["bound"],
+        reasons=endless | chunk.reasons,
+        networks=texts["network"].tolist(),
+        devices=texts["device"].tolist(),
+        stacks=texts["stack"].tolist(),
+        families=texts["family"].tolist(),
+        bound_by=texts["bound"].tolist(),
         classes=classes,
         overhead_bound=overhead,
         measured={name: truth[own] * scale for name, (own, scale, _) in METRICS.items()},
@@ -229,21 +264,17 @@ def _limits(runs: Runs) -> Any:
     )
 
 
-def _label(texts: Mapping[str, list[str]], runs: Runs, bound_by: Sequence[str]) -> None:
+def _label(texts: Mapping[str, npt.NDArray[Any]], runs: Runs, bound_by: Sequence[str]) -> None:
     network = runs.kind.network.record
     assert isinstance(network, Transformer)  # others have a reason instead of an answer
-    family = "MoE" if network.experts else "hybrid" if network.state_space else "dense"
-    for place, bound in zip(runs.places, bound_by, strict=True):
-        texts["network"][place] = runs.kind.network.preset.name
-        texts["device"][place] = runs.kind.device.preset.name
-        texts["stack"][place] = runs.kind.stack.preset.name
-        texts["family"][place] = family
-        texts["bound"][place] = bound
-
-
-def class_name(part: Judged, place: int) -> str:
-    """The class of one row's prediction."""
-    return CLASSES[int(part.classes[place])]
+    for name, chosen in (
+        ("network", runs.kind.network),
+        ("device", runs.kind.device),
+        ("stack", runs.kind.stack),
+    ):
+        texts[name][runs.places] = chosen.preset.name
+    texts["family"][runs.places] = "MoE" if network.experts else "hybrid" if network.state_space else "dense"
+    texts["bound"][runs.places] = bound_by
 
 
 def limits_of(texts: Sequence[str]) -> dict[str, float]:
@@ -258,6 +289,8 @@ def limits_of(texts: Sequence[str]) -> dict[str, float]:
             found[name] = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
         except ValueError:
             found[name] = float("nan")
+        if "_" in value or not value.isascii():  # float() takes 1_000 and digits of any script
+            found[name] = float("nan")
         if not equals or not 0 <= found[name] < float("inf"):
             raise RequestError(
                 f"--max-mape {shown(text)}: expected METRIC=VALUE with a share or a percentage, as 0.2 or 20%"
@@ -267,7 +300,7 @@ def limits_of(texts: Sequence[str]) -> dict[str, float]:
 
 def exceeded(summary: Summary, limits: Mapping[str, float]) -> list[str]:
     """A line for each metric whose mean absolute error is above its limit, or that no row has."""
-    errors = summary.errors("all").get("all", {})
+    errors = summary.overall()
     lines = []
     for name, most in limits.items():
         if name not in errors:

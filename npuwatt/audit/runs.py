@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from npuwatt.device.costs import LIMITS, PhaseCosts
 from npuwatt.device.evaluate import Device, host_of, rest_power_w
 from npuwatt.device.parallel import Sharing
 from npuwatt.device.stack import Stack
-from npuwatt.errors import NpuwattError
+from npuwatt.errors import NpuwattError, shown
 from npuwatt.record import Record, names_of, replace
 from npuwatt.study.inference import devices_needed
 from npuwatt.study.scenario import Chosen, load_device, load_network, load_stack
@@ -44,6 +43,16 @@ class Kind(Record):
     width: Width
     expert_parallel: bool
 
+    @property
+    def activations(self) -> Width:
+        """Number type of what passes from op to op: that of the weights where arithmetic is as narrow."""
+        return self.width if self.width in ("fp8", "int8", "fp32", "fp16") else "bf16"
+
+    @property
+    def dtype(self) -> str:
+        """Number type of the matrix products."""
+        return arithmetic_dtype(self.width, self.activations)
+
 
 class Runs(Record):
     """Rows of one kind; arrays are (R, 1)."""
@@ -52,7 +61,7 @@ class Runs(Record):
     places: npt.NDArray[np.int64]  # of the rows in their chunk
     work: Work
     context_tokens: Array
-    fits: npt.NDArray[np.bool_]
+    fits: npt.NDArray[np.bool_]  # whether a row can be predicted
 
 
 class Chunk(Record):
@@ -64,118 +73,159 @@ class Chunk(Record):
     notes: tuple[str, ...]
 
 
+class Names:
+    """What the names in a file mean, each looked up once; `devices` are known before any preset is looked for."""
+
+    def __init__(self, folders: Sequence[str] = (), devices: Iterable[Chosen[Device]] = ()) -> None:
+        self.folders = tuple(folders)
+        self.networks: dict[str, Chosen[Network]] = {}
+        self.stacks: dict[str, Chosen[Stack]] = {}
+        self.devices: dict[str, Chosen[Device]] = {}
+        for device in devices:
+            aliases = device.preset.document.tree.get("aliases") or ()
+            for name in (device.preset.name, *map(str, aliases)):
+                self.devices[name.lower()] = device
+        self.kinds: dict[tuple[str, str, str, str, bool], Kind | str] = {}
+
+    def kind(
+        self, network: str, gpu: str, precision: str, software: str, expert_parallel: bool
+    ) -> Kind | str:
+        """The presets that a row names, or why there are none."""
+        asked = (network, gpu, precision, software, expert_parallel)
+        if asked not in self.kinds:
+            self.kinds[asked] = self._kind(*asked)
+        return self.kinds[asked]
+
+    def _kind(
+        self, network: str, gpu: str, precision: str, software: str, expert_parallel: bool
+    ) -> Kind | str:
+        width = width_of(precision)
+        if width is None:
+            return f"unknown weight_precision {shown(precision)}"
+        try:
+            if network not in self.networks:
+                self.networks[network] = load_network(network, folders=self.folders)
+            if gpu.lower() not in self.devices:
+                self.devices[gpu.lower()] = load_device(gpu, folders=self.folders)
+            if software not in self.stacks:
+                self.stacks[software] = load_stack(software, folders=self.folders)
+        except NpuwattError as error:
+            return error.faults[0]
+        found = self.networks[network]
+        if not isinstance(found.record, Transformer) or not found.record.decoder:
+            return f"network {shown(network)} does not generate tokens"
+        return Kind(
+            network=found, device=self.devices[gpu.lower()], stack=self.stacks[software], width=width,
+            expert_parallel=expert_parallel,
+        )  # fmt: skip
+
+
 def sorted_into_kinds(
     rows: Measurements,
     *,
     stack: str | None = None,
     input_tokens: float | None = None,
     folders: Sequence[str] = (),
+    names: Names | None = None,
 ) -> Chunk:
-    """Find network, device and stack of each row, and what its steps have to do."""
+    """Find network, device and stack of each row, and what its steps have to do.
+
+    `names` keeps from chunk to chunk what names mean; without it they are looked up in `folders`.
+    """
+    known = names or Names(folders)
     members: dict[tuple[str, str, str, str, bool], list[int]] = {}
     reasons: dict[int, str] = {}
     texts, numbers = rows.texts, rows.numbers
-    expert_parallel = np.nan_to_num(numbers["ep"], nan=1.0) > 1
-    for place, (network, gpu, precision, task) in enumerate(
-        zip(texts["model_id"], texts["gpu"], texts["weight_precision"], texts["task"], strict=True)
-    ):
-        software = stack or STACKS.get(task, STACK)
-        members.setdefault((network, gpu, precision, software, bool(expert_parallel[place])), []).append(
-            place
-        )
-    runs, notes = [], []
-    for (network, gpu, precision, software, parallel), listed in members.items():
-        kind = _kind(network, gpu, precision, software, parallel, tuple(folders))
-        if isinstance(kind, str):
-            reasons |= dict.fromkeys(listed, kind)
-            continue
-        places = np.array(listed, dtype=np.int64)
-        found = _runs(kind, places, rows, input_tokens)
+    software = [stack or STACKS.get(task, STACK) for task in texts["task"]]
+    expert_parallel = (np.nan_to_num(numbers["ep"], nan=1.0) > 1).tolist()
+    keys = zip(
+        texts["model_id"], texts["gpu"], texts["weight_precision"], software, expert_parallel, strict=True
+    )
+    for place, key in enumerate(keys):
+        if key in members:
+            members[key].append(place)
+        else:
+            members[key] = [place]
+    runs = []
+    for key, listed in members.items():
+        kind = known.kind(*key)
+        with np.errstate(all="ignore"):  # of absurd numbers, which come out as NaN or infinity
+            found = kind if isinstance(kind, str) else _runs(kind, np.array(listed), rows, input_tokens)
         if isinstance(found, str):
             reasons |= dict.fromkeys(listed, found)
             continue
-        for place, fits in zip(listed, found.fits[:, 0], strict=True):
-            if not fits:
-                reasons[place] = "its weights do not fit on its devices"
+        reasons |= _unfit(found, rows)
         runs.append(found)
-    if input_tokens is None and (odd := sorted({task for task in texts["task"] if task not in INPUT_TOKENS})):
-        named = ", ".join(repr(task) for task in odd[:5] if task) or "no task"
-        notes.append(
-            f"{named}: prompts assumed to have {OTHER_INPUT_TOKENS:.0f} tokens; --input-len says otherwise"
-        )
-    return Chunk(rows=rows, runs=tuple(runs), reasons=reasons, notes=tuple(notes))
+    return Chunk(rows=rows, runs=tuple(runs), reasons=reasons, notes=tuple(_notes(rows, input_tokens)))
 
 
-@cache
-def _kind(
-    network: str, gpu: str, precision: str, software: str, expert_parallel: bool, folders: tuple[str, ...]
-) -> Kind | str:
-    """The presets that a row names, or why there are none."""
-    width = width_of(precision)
-    if width is None:
-        return f"unknown weight_precision '{precision}'"
-    try:
-        found = Kind(
-            network=_network(network, folders),
-            device=_device(gpu, folders),
-            stack=load_stack(software, folders=folders),
-            width=width,
-            expert_parallel=expert_parallel,
-        )
-    except NpuwattError as error:
-        return error.faults[0]
-    if not isinstance(found.network.record, Transformer) or not found.network.record.decoder:
-        return f"network '{network}' does not generate tokens"
+def _unfit(runs: Runs, rows: Measurements) -> dict[int, str]:
+    """Why single rows of a kind cannot be predicted, by place."""
+    if runs.fits.all():
+        return {}
+    found = {}
+    for place in runs.places[~runs.fits[:, 0]].tolist():
+        devices, dp, pp = (rows.numbers[name][place] for name in ("num_gpus", "dp", "pp"))
+        if np.nan_to_num(dp, nan=1.0) * np.nan_to_num(pp, nan=1.0) > devices:
+            found[place] = "more groups (dp times pp) than devices"
+        elif devices > 1 and host_of(runs.kind.device.record).link is None:
+            found[place] = f"{runs.kind.device.preset.name} has no link that joins several devices"
+        else:
+            found[place] = "its weights do not fit on its devices"
     return found
 
 
-@cache
-def _network(name: str, folders: tuple[str, ...]) -> Chosen[Network]:
-    return load_network(name, folders=folders)
-
-
-@cache
-def _device(name: str, folders: tuple[str, ...]) -> Chosen[Device]:
-    return load_device(name, folders=folders)
+def _notes(rows: Measurements, input_tokens: float | None) -> Iterator[str]:
+    """What was assumed of rows that do not say it."""
+    if input_tokens is not None:
+        return
+    unsaid = np.isnan(rows.numbers["avg_input_len"]).tolist()
+    tasks = {task for task, is_unsaid in zip(rows.texts["task"], unsaid, strict=True) if is_unsaid}
+    if odd := sorted(tasks - INPUT_TOKENS.keys()):
+        named = ", ".join(shown(task) if task else "no task" for task in odd[:5])
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        yield (
+            f"{named}{more}: prompts assumed to have {OTHER_INPUT_TOKENS:.0f} tokens; --input-len says otherwise"
+        )
 
 
 def _given(rows: Measurements, name: str, places: npt.NDArray[np.int64], fallback: Array | float) -> Array:
     """A column of some rows, with what stands in where the file does not say."""
-    values = rows.numbers[name][places].reshape(-1, 1)
+    values = column(rows.numbers[name][places])
     return np.where(np.isnan(values), fallback, values)
 
 
 def _runs(
     kind: Kind, places: npt.NDArray[np.int64], rows: Measurements, input_tokens: float | None
 ) -> Runs | str:
-    network = kind.network.record
-    assert isinstance(network, Transformer)  # _kind saw to it
+    """The steps of rows of one kind, or why their device cannot run any."""
+    network, device = kind.network.record, kind.device.record
+    assert isinstance(network, Transformer)  # Names saw to it
     output_len = column(rows.numbers["avg_output_len"][places])
-    tasks = (rows.texts["task"][place] for place in places)
-    usual = column([INPUT_TOKENS.get(task, OTHER_INPUT_TOKENS) for task in tasks])
-    input_len = _given(rows, "avg_input_len", places, usual if input_tokens is None else input_tokens)
+    if input_tokens is None:
+        tasks = (rows.texts["task"][place] for place in places)
+        usual = column([INPUT_TOKENS.get(task, OTHER_INPUT_TOKENS) for task in tasks])
+        input_len = _given(rows, "avg_input_len", places, usual)
+    else:
+        input_len = np.full_like(output_len, input_tokens)
     position = np.maximum(_given(rows, "kv_pos_window", places, output_len), 1.0)
     devices = column(rows.numbers["num_gpus"][places])
+    data, stages = (_given(rows, name, places, 1.0) for name in ("dp", "pp"))
+    dealt = data * stages <= devices
     sharing = Sharing(
-        data_parallel_count=np.minimum(_given(rows, "dp", places, 1.0), devices),
-        pipeline_count=np.minimum(_given(rows, "pp", places, 1.0), devices),
+        data_parallel_count=np.where(dealt, data, 1.0),
+        pipeline_count=np.where(dealt, stages, 1.0),
         expert_parallel=kind.expert_parallel,
     )
-    activations: Width = kind.width if kind.width in ("fp8", "int8", "fp32", "fp16") else "bf16"
     request = Request(
         batch=column(rows.numbers["avg_batch"][places]),
         input_len=input_len,
         output_len=output_len,
         weights=kind.width,
-        activations=activations,
+        activations=kind.activations,
     )
-    host = host_of(kind.device.record)
-    try:
-        dtype_for(host.peak_macs_per_s, arithmetic_dtype(request.weights, request.activations))
-    except NpuwattError as error:
-        return error.faults[0]
     # A run that was measured found room for its cache, whose size is an estimate: only the weights can rule it out.
-    needed = devices_needed(network, replace(request, batch=1e-6), kind.device.record, sharing)
+    needed = devices_needed(network, replace(request, batch=1e-6), device, sharing)
     work = serving_work(
         network,
         request,
@@ -185,7 +235,13 @@ def _runs(
         context_tokens=input_len + position,
         chunk_tokens=kind.stack.record.chunk_count,
     )
-    fits = np.broadcast_to(needed <= devices, devices.shape)
+    for dtype in dict.fromkeys(filter(None, work.plain.dtypes)):
+        try:
+            dtype_for(host_of(device).peak_macs_per_s, dtype)
+        except NpuwattError:
+            return f"{kind.device.preset.name} does not compute in {dtype}"
+    joined_up = (devices == 1) | (host_of(device).link is not None)
+    fits = np.broadcast_to(dealt & joined_up & (needed <= devices), devices.shape)
     return Runs(kind=kind, places=places, work=work, context_tokens=input_len + position, fits=fits)
 
 
@@ -212,7 +268,7 @@ def answers(
     power_w = spent_j / mean.time_s
     rest_w = work.devices * rest_power_w(device)
     measured_s = batch / tokens_per_s
-    cap_w = work.devices * host_of(device).sustained_power_w
+    cap_w = work.devices * host_of(device).power_cap_w
     given_w = np.minimum(rest_w + (spent_j - rest_w * mean.time_s) / measured_s, cap_w)
     rate = batch / mean.time_s
     return Answers(
@@ -302,7 +358,7 @@ def answered(runs: Runs, rows: Measurements) -> Answers:
         kind.device.record,
         kind.stack.record,
         tokens_per_s=column(rows.numbers["output_tok_s"][runs.places]),
-        dtype=arithmetic_dtype(kind.width, "fp8" if kind.width == "fp8" else "bf16"),
+        dtype=kind.dtype,
     )
 
 
@@ -319,12 +375,3 @@ def measured(rows: Measurements) -> Mapping[str, Array]:
             np.isnan(numbers["output_tok_s"]), np.nan, numbers["j_per_output_token"]
         ),
     }
-
-
-def chunks(
-    parts: Iterator[Measurements], *, stack: str | None = None, input_tokens: float | None = None,
-    folders: Sequence[str] = (),
-) -> Iterator[Chunk]:  # fmt: skip
-    """Chunks of a file, each sorted into kinds."""
-    for rows in parts:
-        yield sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, folders=folders)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from itertools import chain
 from typing import Annotated
 
 import typer
 
 from npuwatt.cli import options as o
-from npuwatt.cli.emit import check_format, check_output, opened, wants_color
+from npuwatt.cli.emit import check_format, check_output, for_people, opened, usual_format, write_together
 from npuwatt.errors import NpuwattError, say, shown
 
 _FILE = Annotated[
@@ -62,8 +63,9 @@ def validate(
     check_output(output)
     _check_tokens(input_len)
     from npuwatt.audit.anchors import anchors as judged_anchors
-    from npuwatt.audit.measured import Summary, exceeded, judged, limits_of
+    from npuwatt.audit.measured import CHUNK_ROWS, Summary, check, exceeded, judged, limits_of
     from npuwatt.report import audit as show
+    from npuwatt.report.judged_rows import write_rows
 
     limits = limits_of(max_mape or ())
     summary = Summary()
@@ -71,39 +73,24 @@ def validate(
         file, stack=stack, input_tokens=None if input_len is None else float(input_len),
         folders=o.folders(presets), summary=summary,
     )  # fmt: skip
+    first = next(parts)  # a fault in it is told before anything is written
+    if first.count == CHUNK_ROWS and file not in (None, "-") and output in (None, "-"):
+        check(str(file))  # and so is one behind it
+    parts = chain((first,), parts)
     head = show.head_record(file, stack)
     anchors = [] if file else [show.anchor_record(one) for one in judged_anchors()]
     with opened(output) as stream:
-        colored = wants_color(stream, no_color)
-        chosen = chosen or ("table" if colored or stream.isatty() else "plain")
+        chosen = chosen or usual_format(stream, no_color=no_color)
         if chosen in ("json", "jsonl", "csv"):
-            show.write_rows(parts, summary, stream, chosen, head, anchors)
+            write_rows(parts, stream, chosen, head, lambda: show.rest_record(summary, anchors))
         else:
-            stream.write(_text(show.report(parts, summary, head, anchors), chosen, stream, colored))
+            found = show.report(parts, summary, head, anchors)
+            stream.write(for_people(found, chosen, stream=stream, no_color=no_color))
     lines = exceeded(summary, limits)
     for line in lines:
         say(f"npuwatt: {line}")
     if lines:
         raise typer.Exit(1)
-
-
-def _text(report: object, style: str, stream: object, colored: bool) -> str:
-    from typing import TextIO, cast
-
-    from npuwatt.report import text
-    from npuwatt.report.document import Report
-
-    shown_report = cast("Report", report)
-    if style != "table":
-        return text.markdown(shown_report) if style == "markdown" else text.plain(shown_report)
-    import shutil
-
-    from npuwatt.report.console import console
-
-    width = shutil.get_terminal_size((80, 24)).columns
-    return console(
-        shown_report, width=width, color=colored, encoding=cast("TextIO", stream).encoding or "utf-8"
-    )
 
 
 def _check_tokens(input_len: int | None) -> None:
@@ -127,7 +114,7 @@ _FIT = Annotated[
     list[str] | None,
     typer.Option(
         "--fit", metavar="ADDRESS", show_default="all that have a range",
-        help="A constant to fit, as h100-sxm.static_power or vllm-0.11.step_time. Repeatable.",
+        help="A constant to fit, as h100-sxm.clocks_power or vllm-0.11.step_time. Repeatable.",
     ),
 ]  # fmt: skip
 _SOURCE = Annotated[
@@ -173,7 +160,7 @@ def calibrate(
     \b
       npuwatt calibrate runs.csv --device h100-sxm
       npuwatt calibrate runs.csv --device my-gpu --presets mychips --write mychips
-      npuwatt calibrate runs.csv --device h100-sxm --fit h100-sxm.static_power --fit vllm-0.11.step_time
+      npuwatt calibrate runs.csv --device h100-sxm --fit h100-sxm.clocks_power --fit vllm-0.11.step_time
     """
     chosen = check_format(style, as_json)
     check_output(output)
@@ -194,14 +181,12 @@ def calibrate(
         input_tokens=None if input_len is None else float(input_len), folders=o.folders(presets),
         progress=_progress(quiet),
     )  # fmt: skip
-    made = presets_of(found, file, source)
-    written = []
-    for relative, content in made.items() if write is not None else ():
-        path = os.path.join(str(write), relative)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with opened(path) as stream:
-            stream.write(content)
-        written.append(path)
+    made: dict[str, str] = {}
+    if write is not None:
+        texts = presets_of(found, file, source)
+        made = {os.path.join(write, relative): content for relative, content in texts.items()}
+        write_together(made)
+    written = list(made)
     emit(
         calibrate_record(found, file, written),
         calibrate_report,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -39,23 +39,32 @@ def rendered(
     no_color: bool,
 ) -> str:
     """The record's text in one format."""
-    styled = wants_color(stream, no_color)
-    chosen = style or ("table" if styled or stream.isatty() else "plain")
+    chosen = style or usual_format(stream, no_color=no_color)
     if chosen in ("json", "jsonl", "csv"):
         from npuwatt.report import data
 
         return {"json": data.to_json, "jsonl": data.to_jsonl, "csv": data.to_csv}[chosen](record)
-    report = view(record)
-    if chosen == "table":
+    return for_people(view(record), chosen, stream=stream, no_color=no_color)
+
+
+def usual_format(stream: TextIO, *, no_color: bool) -> str:
+    """What is shown where no format was asked for: tables on a terminal, plain text in a pipe."""
+    return "table" if wants_color(stream, no_color) or stream.isatty() else "plain"
+
+
+def for_people(report: Report, style: str, *, stream: TextIO, no_color: bool) -> str:
+    """A report as a table, plain text or Markdown."""
+    if style == "table":
         import shutil
 
         from npuwatt.report.console import console
 
         width = shutil.get_terminal_size((80, 24)).columns
-        return console(report, width=width, color=styled, encoding=stream.encoding or "utf-8")
+        color = wants_color(stream, no_color)
+        return console(report, width=width, color=color, encoding=stream.encoding or "utf-8")
     from npuwatt.report import text
 
-    return text.markdown(report) if chosen == "markdown" else text.plain(report)
+    return text.markdown(report) if style == "markdown" else text.plain(report)
 
 
 def check_format(style: str | None, as_json: bool) -> str | None:
@@ -105,21 +114,94 @@ def opened(output: str | None) -> Iterator[TextIO]:
         with open(output, "w", encoding="utf-8", newline="") as stream:
             yield stream
     else:
-        yield from _moved_into_place(os.path.realpath(output), mode)
+        yield from _moved_into_place(os.path.realpath(output))
     say(f"wrote {output}")
 
 
-def _moved_into_place(path: str, mode: int | None) -> Iterator[TextIO]:
-    """A file in the same folder that takes the place of `path` once it is whole, and is gone if that fails."""
+def write_together(texts: Mapping[str, str]) -> None:
+    """Write several files and make missing folders for them: all of them whole, or everything as it was."""
+    made: list[str] = []
+    ready: dict[str, str] = {}  # place -> the new content beside it
+    before: dict[str, bytes | None] = {}  # of places that have their new content
+    try:
+        for path, text in texts.items():
+            _make_folder(os.path.dirname(os.path.abspath(path)), made)
+            place = os.path.realpath(path)
+            ready[place] = _written_beside(place, text)
+        for place, temporary in ready.items():
+            old = _content(place)
+            os.replace(temporary, place)
+            before[place] = old
+    except BaseException:
+        for place, old in before.items():
+            if old is None:
+                os.unlink(place)
+            else:
+                with open(place, "wb") as stream:
+                    stream.write(old)
+        for place, temporary in ready.items():
+            if place not in before:
+                os.unlink(temporary)
+        for folder in reversed(made):
+            os.rmdir(folder)
+        raise
+    for path in texts:
+        say(f"wrote {path}")
+
+
+def _make_folder(folder: str, made: list[str]) -> None:
+    """A folder and those above it, noted where they were missing."""
+    if not os.path.isdir(folder):
+        _make_folder(os.path.dirname(folder), made)
+        os.mkdir(folder)
+        made.append(folder)
+
+
+def _content(path: str) -> bytes | None:
+    """What a file holds; None where there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def _written_beside(path: str, text: str) -> str:
+    """A temporary file in the folder of `path` with its mode, whole or not there."""
+    handle, temporary = _temporary(path)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        os.chmod(temporary, _mode(path))
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return temporary
+
+
+def _temporary(path: str) -> tuple[int, str]:
     import tempfile
 
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".npuwatt-", suffix=".part")
+    return tempfile.mkstemp(dir=os.path.dirname(path), prefix=".npuwatt-", suffix=".part")
+
+
+def _mode(path: str) -> int:
+    """The mode of a file, or that of a new one."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _moved_into_place(path: str) -> Iterator[TextIO]:
+    """A file in the same folder that takes the place of `path` once it is whole, and is gone if that fails."""
+    handle, temporary = _temporary(path)
     try:
         with open(handle, "w", encoding="utf-8", newline="") as stream:
             yield stream
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask if mode is None else stat.S_IMODE(mode))
+        os.chmod(temporary, _mode(path))
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

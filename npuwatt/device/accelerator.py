@@ -72,7 +72,6 @@ class Accelerator(Record):
     clocks_power_w: Real = (
         0.0  # on top of it while a request runs: clock trees, schedulers and caches that wait
     )
-    sustained_power_fraction: Real = 1.0  # of the cap, what the mean power of a capped board settles at
     utilization_fraction: Real = 1.0  # achieved share of the peak in large matrix products
     experts_utilization_fraction: Real = 1.0  # of that, what the grouped products of experts reach
     experts_energy_ratio: Real = 1.0  # energy of a MAC in such a product over one in a dense product
@@ -103,7 +102,6 @@ class Accelerator(Record):
         )
         require.positive(power_cap=self.power_cap_w)
         require.fraction(
-            sustained_power=self.sustained_power_fraction,
             utilization=self.utilization_fraction,
             experts_utilization=self.experts_utilization_fraction,
             regulator_efficiency=self.regulator_efficiency_fraction,
@@ -117,15 +115,10 @@ class Accelerator(Record):
         """Main memory: the first level."""
         return next(iter(self.levels.values()))
 
-    @property
-    def sustained_power_w(self) -> Real:
-        """Most mean power over a step."""
-        return self.power_cap_w * self.sustained_power_fraction
-
 
 def check_headroom(chip: Accelerator, others_w: Real = 0.0, *, name: str = "power_cap") -> None:
     """Raise NpuwattError unless the cap leaves room for work above what the board draws at rest."""
-    room_w = chip.sustained_power_w - chip.static_power_w - chip.clocks_power_w - others_w
+    room_w = chip.power_cap_w - chip.static_power_w - chip.clocks_power_w - others_w
     least_w = float(np.min(room_w))
     if least_w <= 0:
         rest = "what the board draws at rest (static_power, clocks_power and standby)"

@@ -29,7 +29,7 @@ def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8")
     )  # fmt: skip
     screen.print(Text(report.heading, style="bold"))
     screen.print()
-    for table in report.tables:
+    for table in _chosen(report, width):
         if table.title:
             screen.print(Text(table.title, style="italic" if color else ""))
         for part in fitting(table, width):
@@ -41,6 +41,14 @@ def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8")
     for note in report.notes:
         screen.print(Text(f"- {note}", style="dim"))
     return stream.getvalue()
+
+
+def _chosen(report: Report, width: int) -> list[Table]:
+    """The tables of a report; where each has a wide form, that of those which fit."""
+    if len(report.tables) != len(report.wide):
+        return list(report.tables)
+    pairs = zip(report.tables, report.wide, strict=True)
+    return [wide if fitting(wide, width)[0].columns == wide.columns else narrow for narrow, wide in pairs]
 
 
 def _print_table(screen: object, table: Table) -> None:

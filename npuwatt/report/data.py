@@ -17,6 +17,7 @@ _LISTS = {
     "npuwatt.presets-check/1": "presets",
     "npuwatt.presets-path/1": "paths",
     "npuwatt.model-import/1": "networks",
+    "npuwatt.calibrate/1": "constants",
 }
 
 

@@ -16,7 +16,8 @@ class Table(Record):
 
 
 class Report(Record):
-    """One result for people. `wide` holds the same rows in one table, for pipes and Markdown."""
+    """One result for people. `wide` holds the same for pipes and Markdown: in one table, or each table with more
+    columns, which a terminal that is wide enough gets too."""
 
     heading: str
     tables: tuple[Table, ...]

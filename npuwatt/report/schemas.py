@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 from npuwatt.device.costs import LIMITS
 from npuwatt.device.evaluate import KINDS
 from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
+from npuwatt.report import audit_schemas
+from npuwatt.report.schema_parts import (
+    COUNT,
+    FLAG,
+    MAYBE,
+    MAYBE_COUNT,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Schema,
+    list_of,
+    object_of,
+)
 from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.question import CONSTANTS, MODES
 from npuwatt.workload.ops import Kind
 from npuwatt.workload.request import WIDTHS
 
-Schema = dict[str, Any]
-
-_TEXT: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "number"}
-_MAYBE: Schema = {"type": ["number", "null"]}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 1}
-_FLAG: Schema = {"type": "boolean"}
-_TEXTS: Schema = {"type": "array", "items": _TEXT}
 _WIDTH: Schema = {"enum": list(WIDTHS)}
 _BOUND: Schema = {"enum": [*LIMITS, None]}
-
-
-def _object(required: Schema, optional: Schema | None = None) -> Schema:
-    return {"type": "object", "properties": required | (optional or {}), "required": list(required)}
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
 
 
 def _of_numbers(nullable: bool = False) -> Schema:
@@ -43,113 +39,111 @@ def _of_numbers(nullable: bool = False) -> Schema:
     }
 
 
-_REQUEST = _object(
+_REQUEST = object_of(
     {
-        "network": _TEXT,
-        "batch": _COUNT,
-        "input_len": _COUNT,
-        "output_len": _COUNT,
+        "network": TEXT,
+        "batch": COUNT,
+        "input_len": COUNT,
+        "output_len": COUNT,
         "weights": _WIDTH,
         "activations": _WIDTH,
         "kv_cache": _WIDTH,
-        "devices": _MAYBE_COUNT,
+        "devices": MAYBE_COUNT,
         "constants": {"enum": list(CONSTANTS)},
         "mode": {"enum": list(MODES)},
         "stack": {"type": ["string", "null"]},
         "prefill": {"type": ["boolean", "null"]},
-        "expert_parallel": _FLAG,
-        "data_parallel": _COUNT,
+        "expert_parallel": FLAG,
+        "data_parallel": COUNT,
     }
 )
 _DEVICE = {
-    "device": _TEXT,
-    "preset": _TEXT,
+    "device": TEXT,
+    "preset": TEXT,
     "kind": {"enum": list(KINDS)},
     "evidence": {"enum": list(EVIDENCE_CLASSES)},
 }
 _SERVING = ("median_itl_s", "software_time_fraction", "software_energy_fraction")
-_ENDS = _object({"low": _MAYBE, "high": _MAYBE})
+_ENDS = object_of({"low": MAYBE, "high": MAYBE})
 _CONFIDENCE = {
     "type": ["object", "null"],
     "properties": {
         "class": {"enum": list(CLASSES)},
-        "level_fraction": _NUMBER,
+        "level_fraction": NUMBER,
         **dict.fromkeys(("tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j"), _ENDS),
     },
 }
 _ANSWER = (
-    dict.fromkeys((*METRICS, *_SERVING), _MAYBE)
+    dict.fromkeys((*METRICS, *_SERVING), MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
-    | {"fits": _FLAG, "devices": _MAYBE_COUNT, "devices_needed": _MAYBE_COUNT, "confidence": _CONFIDENCE}
+    | {"fits": FLAG, "devices": MAYBE_COUNT, "devices_needed": MAYBE_COUNT, "confidence": _CONFIDENCE}
 )
 _ROW = {
     name: schema
     for name, schema in _ANSWER.items()
     if name not in (*_SERVING, "energy_by_component_j", "confidence")
 }
-_SOURCES = _list(_object({"key": _TEXT, "citation": _TEXT}))
-_USED = _list(
-    _object({"name": _TEXT, "folder": _TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
+_SOURCES = list_of(object_of({"key": TEXT, "citation": TEXT}))
+_USED = list_of(
+    object_of({"name": TEXT, "folder": TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
 )
-_OP = _object(
+_OP = object_of(
     {
-        "name": _TEXT,
+        "name": TEXT,
         "kind": {"enum": [*get_args(Kind), "software"]},
-        "count": _COUNT,
-        "macs": _NUMBER,
-        "weight_bytes": _NUMBER,
-        "activation_bytes": _NUMBER,
-        "kv_bytes": _NUMBER,
-        "link_bytes": _NUMBER,
-        "intensity_macs_per_byte": _MAYBE,
-        "time_s": _MAYBE,
-        "energy_j": _MAYBE,
+        "count": COUNT,
+        "macs": NUMBER,
+        "weight_bytes": NUMBER,
+        "activation_bytes": NUMBER,
+        "kv_bytes": NUMBER,
+        "link_bytes": NUMBER,
+        "intensity_macs_per_byte": MAYBE,
+        "time_s": MAYBE,
+        "energy_j": MAYBE,
         "bound_by": _BOUND,
     }
 )
-_PHASE = _object(
+_PHASE = object_of(
     {
         "phase": {"enum": ["prefill", "decode", "mixed"]},
-        "steps_fraction": _MAYBE,
-        "context_tokens": _COUNT,
-        "time_s": _MAYBE,
-        "energy_j": _MAYBE,
+        "steps_fraction": MAYBE,
+        "context_tokens": COUNT,
+        "time_s": MAYBE,
+        "energy_j": MAYBE,
         "energy_by_component_j": _of_numbers(nullable=True),
-        "power_stretch_ratio": _MAYBE,
-        "intensity_macs_per_byte": _MAYBE,
-        "ridge_macs_per_byte": _NUMBER,
-        "levels": _list(_object({"name": _TEXT, "bytes": _NUMBER, "energy_j": _MAYBE})),
-        "ops": _list(_OP),
+        "power_stretch_ratio": MAYBE,
+        "intensity_macs_per_byte": MAYBE,
+        "ridge_macs_per_byte": NUMBER,
+        "levels": list_of(object_of({"name": TEXT, "bytes": NUMBER, "energy_j": MAYBE})),
+        "ops": list_of(_OP),
     }
 )
-_ARTICLE = _object(
+_ARTICLE = object_of(
     {
-        "mac_energy_j": _NUMBER,
-        "dram_energy_j_per_byte": _NUMBER,
-        "dram_byte_to_mac_ratio": _NUMBER,
-        "movement_share": _list(
-            _object(
-                {"device": _TEXT, "phase": _TEXT, "article_fraction": _NUMBER, "sourced_fraction": _NUMBER}
-            )
+        "mac_energy_j": NUMBER,
+        "dram_energy_j_per_byte": NUMBER,
+        "dram_byte_to_mac_ratio": NUMBER,
+        "movement_share": list_of(
+            object_of({"device": TEXT, "phase": TEXT, "article_fraction": NUMBER, "sourced_fraction": NUMBER})
         ),
-        "above_90_percent_up_to_batch": _COUNT,
+        "above_90_percent_up_to_batch": COUNT,
     }
 )
-_RANGE = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
+_RANGE = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
 _QUALITY: Schema = {"enum": list(QUALITIES)}
 _LABELS = {
-    "name": _TEXT,
-    "folder": _TEXT,
-    "kind": _TEXT,
-    "class": _TEXT,
-    "evidence": _TEXT,
-    "title": _TEXT,
-    "about": _TEXT,
+    "name": TEXT,
+    "folder": TEXT,
+    "kind": TEXT,
+    "class": TEXT,
+    "evidence": TEXT,
+    "title": TEXT,
+    "about": TEXT,
 }
-_NUMBERS = _list(
-    _object(
-        {"address": _TEXT, **_RANGE, "unit": _TEXT, "quality": _QUALITY, "source": _TEXT, "where": _TEXT,
-         "range_stated": _FLAG}
+_NUMBERS = list_of(
+    object_of(
+        {"address": TEXT, **_RANGE, "unit": TEXT, "quality": _QUALITY, "source": TEXT, "where": TEXT,
+         "range_stated": FLAG}
     )
 )  # fmt: skip
 
@@ -158,8 +152,8 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         "The same request on several devices; SI numbers, energies per output token unless their name says otherwise.",
         {
             "request": _REQUEST,
-            "results": _list(_object(_DEVICE | _ANSWER | {"energy_ratio_to_first": _MAYBE, "notes": _TEXTS})),
-            "notes": _TEXTS,
+            "results": list_of(object_of(_DEVICE | _ANSWER | {"energy_ratio_to_first": MAYBE, "notes": TEXTS})),
+            "notes": TEXTS,
             "presets": _USED,
             "sources": _SOURCES,
         },
@@ -167,7 +161,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
     ),
     "estimate": (
         "One device op by op; each value for the whole network, all sequences and all devices.",
-        {"request": _REQUEST, **_DEVICE, **_ANSWER, "phases": _list(_PHASE), "notes": _TEXTS, "presets": _USED,
+        {"request": _REQUEST, **_DEVICE, **_ANSWER, "phases": list_of(_PHASE), "notes": TEXTS, "presets": _USED,
          "sources": _SOURCES},
         {},
     ),
@@ -175,46 +169,46 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         "One request at many design points; each row carries the varied addresses and the names of compare.",
         {
             "request": _REQUEST,
-            "addresses": _TEXTS,
-            "points": _COUNT,
+            "addresses": TEXTS,
+            "points": COUNT,
             "best": {"enum": [*METRICS, None]},
             "sources": _SOURCES,
-            "results": _list(_object({"device": _TEXT} | _ROW, {"median_itl_s": _MAYBE})),
+            "results": list_of(object_of({"device": TEXT} | _ROW, {"median_itl_s": MAYBE})),
         },
         {},
     ),
-    "sweep-count": ("How many points and rows a sweep would give.", {"points": _COUNT, "rows": _COUNT}, {}),
-    "presets-list": ("The built-in presets.", {"presets": _list(_object({**_LABELS, "aliases": _TEXTS}))}, {}),
+    "sweep-count": ("How many points and rows a sweep would give.", {"points": COUNT, "rows": COUNT}, {}),
+    "presets-list": ("The built-in presets.", {"presets": list_of(object_of({**_LABELS, "aliases": TEXTS}))}, {}),
     "presets-show": (
         "Every number of one preset, in SI, with its range and source.",
-        {**_LABELS, "origin": _TEXT, "sha256": _TEXT, "numbers": _NUMBERS, "sources": _SOURCES},
+        {**_LABELS, "origin": TEXT, "sha256": TEXT, "numbers": _NUMBERS, "sources": _SOURCES},
         {},
     ),
     "presets-check": (
         "Whether presets keep the rules.",
         {
-            "sound": _FLAG,
-            "presets": _list(
-                _object({"name": _TEXT, "folder": _TEXT, "numbers": _COUNT, "qualities": _of_numbers(), "faults": _TEXTS})
+            "sound": FLAG,
+            "presets": list_of(
+                object_of({"name": TEXT, "folder": TEXT, "numbers": COUNT, "qualities": _of_numbers(), "faults": TEXTS})
             ),
         },
         {},
     ),
-    "presets-path": ("Where presets are looked for, in order.", {"paths": _list(_object({"path": _TEXT}))}, {}),
+    "presets-path": ("Where presets are looked for, in order.", {"paths": list_of(object_of({"path": TEXT}))}, {}),
     "model-import": (
         "A network read from a config.json.",
         {
-            "networks": _list(
-                _object(
+            "networks": list_of(
+                object_of(
                     {
-                        "name": _TEXT,
-                        "about": _TEXT,
-                        "kind": _TEXT,
-                        "parameters_count": _NUMBER,
-                        "active_parameters_count": _NUMBER,
-                        "kv_cache_bytes_per_token": _NUMBER,
-                        "summary": _TEXT,
-                        "preset": _TEXT,
+                        "name": TEXT,
+                        "about": TEXT,
+                        "kind": TEXT,
+                        "parameters_count": NUMBER,
+                        "active_parameters_count": NUMBER,
+                        "kv_cache_bytes_per_token": NUMBER,
+                        "summary": TEXT,
+                        "preset": TEXT,
                     }
                 )
             )
@@ -222,6 +216,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
 }  # fmt: skip
+_ROOTS |= audit_schemas.ROOTS
 NAMES = tuple(_ROOTS)
 
 
@@ -231,10 +226,10 @@ def schema_of(name: str) -> Schema:
         near = did_you_mean(name, NAMES) or f"; expected one of {', '.join(NAMES)}"
         raise NpuwattError(f"unknown schema {shown(name)}{near}")
     about, required, optional = _ROOTS[name]
-    head: Schema = {"schema": {"const": f"npuwatt.{name}/1"}, "npuwatt": _TEXT}
+    head: Schema = {"schema": {"const": f"npuwatt.{name}/1"}, "npuwatt": TEXT}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"npuwatt.{name}/1",
         "description": about,
-        **_object(head | required, optional),
+        **object_of(head | required, optional),
     }

@@ -72,6 +72,8 @@ def confidence_line(result: Record) -> str:
     found = result["confidence"]
     ends = found["energy_per_output_token_j"]
     low, high = (quantity(ends[side], "J") for side in ("low", "high"))
+    if found["class"] == "never measured":
+        return f"{label(result)} (never measured): {low} to {high} a token, as far off as published figures of such boards"
     return f"{label(result)} ({found['class']}): nine of ten servers would measure {low} to {high} a token"
 
 

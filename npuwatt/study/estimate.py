@@ -94,7 +94,7 @@ def _phases_of_request(asked: Question, answer: Answer) -> Iterator[PhaseTable]:
             [costs],
             static_power_w=static_power_w(device),
             clocks_power_w=host_of(device).clocks_power_w,
-            power_cap_w=host_of(device).sustained_power_w,
+            power_cap_w=host_of(device).power_cap_w,
             devices=devices,
         )
         yield _taken_apart(asked, device, devices, name, context_tokens, ops, costs, whole)

@@ -311,7 +311,7 @@ def _phase(
         _costs_in_turn(device, ops, devices),
         static_power_w=static_power_w(device),
         clocks_power_w=host_of(device).clocks_power_w,
-        power_cap_w=host_of(device).sustained_power_w,
+        power_cap_w=host_of(device).power_cap_w,
         devices=devices,
         limits=limits,
     )

@@ -139,7 +139,7 @@ def step_costs(ops: OpTable, work: Work, device: Device, stack: Stack, *, limits
         [serialised(stack, costs)],
         static_power_w=static_power_w(device),
         clocks_power_w=host_of(device).clocks_power_w,
-        power_cap_w=host_of(device).sustained_power_w,
+        power_cap_w=host_of(device).power_cap_w,
         devices=work.devices,
         limits=limits,
         overhead_s=step_overhead_s(

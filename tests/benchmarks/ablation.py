@@ -59,7 +59,6 @@ TERMS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "dearer MACs in experts": (("devices", "experts_energy", "1"),),
     "own compute share of experts": (("devices", "experts_utilization", "1"),),
     "dearer cached bytes": (("devices", "cache_energy", "0 pJ/byte"),),
-    "sustained share of the power cap": (("devices", "sustained_power", "1"),),
     "most loaded device of expert parallelism": (),
 }
 

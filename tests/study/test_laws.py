@@ -159,9 +159,9 @@ def test_more_bandwidth_or_peak_is_never_slower_and_never_spends_more_when_idle(
 def test_a_lower_power_cap_only_stretches_time(name: str) -> None:
     chip = device(name)
     path = ["power_cap"] if isinstance(chip, Accelerator) else ["host", "power_cap"]
-    rest, share = rest_power_w(chip), host_of(chip).sustained_power_fraction
-    room = np.geomspace(0.02, 20, 12) * (host_of(chip).sustained_power_w - rest)
-    capped = with_value(chip, path, column((rest + room) / share))
+    rest = rest_power_w(chip)
+    room = np.geomspace(0.02, 20, 12) * (host_of(chip).power_cap_w - rest)
+    capped = with_value(chip, path, column(rest + room))
     by_time = {"static", "on_chip"} if host_of(chip).clocks_power_w else {"static"}
     found = inference(network("llama-3.1-8b"), asked(chip, batch=32), capped, 1.0)
     for phase in phases(found):

@@ -1,0 +1,143 @@
+"""JSON Schemas of what validate and calibrate print."""
+
+from __future__ import annotations
+
+from npuwatt.audit.constants import METRICS as FITTED
+from npuwatt.audit.measured import BASELINE, METRICS, SHARES
+from npuwatt.device.costs import LIMITS
+from npuwatt.preset.library import EVIDENCE_CLASSES
+from npuwatt.report.judged_rows import COMPARED
+from npuwatt.report.schema_parts import (
+    COUNT,
+    FLAG,
+    MAYBE,
+    MAYBE_TEXT,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Schema,
+    closed,
+    list_of,
+    map_of,
+    object_of,
+)
+from npuwatt.study.confidence import CLASSES
+
+_POSITIVE: Schema = {"type": "integer", "minimum": 1}
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_REFUSED = closed({"line": _POSITIVE, "reason": TEXT})
+_PREDICTED = object_of(
+    {
+        "line": _POSITIVE,
+        "model_id": TEXT,
+        "weight_precision": TEXT,
+        "gpu": TEXT,
+        "task": TEXT,
+        "num_gpus": _POSITIVE,
+        "avg_batch": NUMBER,
+        "network": TEXT,
+        "device": TEXT,
+        "stack": TEXT,
+        "kind": {"enum": ["dense", "MoE", "hybrid"]},
+        "overhead_bound": FLAG,
+        "class": {"enum": list(CLASSES)},
+        "bound_by": {"enum": list(LIMITS)},
+        **dict.fromkeys(METRICS, closed(dict.fromkeys(COMPARED, MAYBE))),
+    }
+)
+_STATISTICS = closed(
+    {
+        "rows": _POSITIVE,
+        **dict.fromkeys(("mape", "median", "p90", "bias"), MAYBE),
+        **{f"within_{share}_percent": _SHARE for share in SHARES},
+    }
+)
+
+
+def _by_metric(names: object, values: Schema) -> Schema:
+    """Metrics that the file measures, each with its value."""
+    return map_of(values) | {"propertyNames": {"enum": list(names)}}  # type: ignore[call-overload]
+
+
+_SUMMARY = object_of(
+    {
+        "rows": COUNT,
+        "predicted": COUNT,
+        "refused": map_of(_POSITIVE),
+        "overhead_bound": COUNT,
+        "metrics": _by_metric(METRICS, _STATISTICS),
+        "inside_interval": _by_metric(METRICS, _SHARE),
+        "baseline": _by_metric(BASELINE, _STATISTICS),
+        **dict.fromkeys(
+            ("by_gpu", "by_kind", "by_bound", "by_gpu_and_kind"), map_of(_by_metric(METRICS, _STATISTICS))
+        ),
+        "notes": TEXTS,
+    }
+)
+_ANCHOR = object_of(
+    {
+        "name": TEXT,
+        "about": TEXT,
+        "device": TEXT,
+        "network": TEXT,
+        "stack": TEXT,
+        "evidence": {"enum": list(EVIDENCE_CLASSES)},
+        "source_trust": {"enum": ["audited", "published", "weak"]},
+        "boundary": TEXT,
+        "comparable": FLAG,
+        "published": map_of(NUMBER),
+        "bounds": TEXTS,
+        "predicted": map_of(NUMBER),
+        "ratio": map_of(NUMBER),
+        "reason": MAYBE_TEXT,
+        "note": TEXT,
+        "source": TEXT,
+    }
+)
+_CONSTANT = object_of(
+    {
+        "address": TEXT,
+        **dict.fromkeys(("value", "value_before", "standard_error", "low", "high"), NUMBER),
+        "unit": TEXT,
+        "remark": MAYBE_TEXT,
+    }
+)
+_ERRORS = object_of(
+    {
+        "cell": TEXT,
+        "runs": _POSITIVE,
+        **dict.fromkeys(
+            FITTED, closed(dict.fromkeys(("mape", "median", "left_out_mape", "left_out_median"), MAYBE))
+        ),
+    }
+)
+
+ROOTS: dict[str, tuple[str, Schema, Schema]] = {
+    "validate": (
+        "Measured runs and predictions, in the units that their names tell; a row without a prediction has the reason.",
+        {
+            "file": TEXT,
+            "stack": MAYBE_TEXT,
+            "rows": list_of({"oneOf": [_PREDICTED, _REFUSED]}),
+            "summary": _SUMMARY,
+            "anchors": list_of(_ANCHOR),
+        },
+        {},
+    ),
+    "calibrate": (
+        "Constants fitted to measured runs, in SI, and errors of the fit and of fits that had not seen the shape.",
+        {
+            "file": TEXT,
+            "devices": TEXTS,
+            "stack": TEXT,
+            "runs": COUNT,
+            "fitted_runs": COUNT,
+            "overhead_bound": COUNT,
+            "constants": list_of(_CONSTANT),
+            "unseen": TEXTS,
+            "errors": list_of(_ERRORS),
+            "written": TEXTS,
+        },
+        {},
+    ),
+}
