@@ -235,7 +235,7 @@ def _judged(chunk: Chunk) -> Judged:
             overhead[at] = step_s[at] > HOST_BOUND_RATIO * found.roofline_s[:, 0]
             _label(texts, runs, found.bound_by)
     known = np.isfinite(columns["predicted"]["avg_tpot_ms"] * columns["predicted"]["j_per_output_token"])
-    endless = {place: NOT_FINITE for place in np.flatnonzero(~known).tolist()}
+    endless = dict.fromkeys(np.flatnonzero(~known).tolist(), NOT_FINITE)
     return Judged(
         rows=rows,
         reasons=endless | chunk.reasons,

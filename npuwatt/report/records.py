@@ -67,14 +67,14 @@ def result_record(asked: Question, answer: Answer) -> Record:
         "bound_by": bound_record(answer.result),
         **fit_record(answer.result),
         **serving_record(asked, answer.result),
-        "confidence": confidence_record(answer),
+        "confidence": confidence_record(asked, answer),
     }
 
 
-def confidence_record(answer: Answer) -> Record | None:
+def confidence_record(asked: Question, answer: Answer) -> Record | None:
     """The class of a prediction and between which values nine of ten measurements of a server should lie."""
-    if not bool(answer.result.fits[0, 0]):
-        return None
+    if asked.constants == "article" or not bool(answer.result.fits[0, 0]):
+        return None  # the article's energies are those of no device
     metrics = answer.result.metrics()
     return {
         "class": answer.confidence.name,

@@ -100,6 +100,8 @@ def bounds(
 ) -> Bounds:
     """Classes and intervals of predictions for one network on one kind of device."""
     rows = batch.shape[0]
+    if not network.decoder:  # only servers that generate tokens were measured
+        return _everywhere(CLASSES.index("never measured"), _never_measured(), rows)
     own = calibrations(device)
     known = own.get(stack.preset.name if stack else "", None) or next(iter(own.values()), None)
     if device.is_changed or (stack is not None and stack.is_changed) or known is None:
@@ -197,13 +199,17 @@ def _from_relatives(device: Chosen[Device], stack: Chosen[Stack] | None) -> tupl
         if kin and entry.get("evidence") == "calibrated" and entry.get("class") == kin:
             relatives += entries(library.find("devices", name)).values()
     if not relatives or device.record.kind != "accelerator":
-        never = load_constants("never-measured", NeverMeasured).record
-        return "never measured", {name: (never.low_ratio[name], never.high_ratio[name]) for name in METRICS}
+        return "never measured", _never_measured()
     wanted = ["family"] if stack else ["family", "hardware"]
     each = [{name: _product(known, wanted, name) for name in METRICS} for known in relatives]
     return "same family", {
         name: (min(one[name][0] for one in each), max(one[name][1] for one in each)) for name in METRICS
     }
+
+
+def _never_measured() -> Ratios:
+    never = load_constants("never-measured", NeverMeasured).record
+    return {name: (never.low_ratio[name], never.high_ratio[name]) for name in METRICS}
 
 
 def _product(known: Mapping[str, Any], parts: Sequence[str], name: str) -> tuple[float, float]:

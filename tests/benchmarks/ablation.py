@@ -73,7 +73,6 @@ def main(path: str, wanted: Sequence[str]) -> None:
                 lambda share, experts, devices: np.ones_like(share),
             )
             with even if term.startswith("most loaded") else nullcontext():
-                _clear()
                 found = fitting.calibrate(path, solve=solve, devices=DEVICES, stack=STACK, folders=[folder])
         print(f"| {term} | " + " | ".join(_errors(found)) + " |", flush=True)
 
@@ -102,13 +101,6 @@ def _without(lines: Sequence[str], key: str) -> list[str]:
         if not inside:
             kept.append(line)
     return kept
-
-
-def _clear() -> None:
-    from npuwatt.audit import runs
-
-    for cached in (runs._kind, runs._device, runs._network):
-        cached.cache_clear()
 
 
 def _errors(found: fitting.Calibration) -> list[str]:
