@@ -63,6 +63,7 @@ class Calibration(Record):
     places: Array  # (N,) of the fitted values in their ranges
     errors: Array  # (N,) standard errors, in ranges
     unseen: tuple[Constant, ...]  # that no row depends on: left as they were
+    is_partial: bool  # only some of the constants that have a range were fitted
     used: tuple[Flags, ...]  # rows of each part that the fit saw
     inside: tuple[dict[str, Array], ...]  # log of predicted over measured, of the fit to all rows
     outside: tuple[dict[str, Array], ...]  # the same, each shape predicted by a fit that left it out
@@ -181,6 +182,7 @@ def calibrate(
         places=whole.values,
         errors=_standard_errors(whole, inside, used),
         unseen=tuple(unseen),
+        is_partial=bool(only),
         used=tuple(used),
         inside=tuple(inside),
         outside=tuple(outside),

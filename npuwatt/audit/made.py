@@ -54,8 +54,25 @@ def _calibration(found: Calibration, device: Chosen[Any], digest: str) -> dict[s
     """The calibration section of a device preset: one entry for each stack that it was measured with."""
     place = next(i for i, part in enumerate(found.parts) if part.device.preset.name == device.preset.name)
     stack = found.stack.preset.name
-    entry = {"stack": stack, "sha256": digest} | header(found, place)
-    return {"calibration": [*(old for name, old in entries(device.preset).items() if name != stack), entry]}
+    before = entries(device.preset)
+    entry = {"stack": stack, "sha256": digest} | _no_surer(header(found, place), before.get(stack), found)
+    return {"calibration": [*(old for name, old in before.items() if name != stack), entry]}
+
+
+def _no_surer(fresh: dict[str, Any], old: dict[str, Any] | None, found: Calibration) -> dict[str, Any]:
+    """Intervals of a fit to part of the constants: what it did not fit was known from elsewhere, so that leaving a
+    shape out says less, and no interval gets narrower than it was."""
+    if old is None or not found.is_partial:
+        return fresh
+
+    def wider(one: Any, other: Any) -> Any:
+        if isinstance(one, dict):
+            return {key: wider(value, other[key]) for key, value in one.items()}
+        return [min(one[0], other[0]), max(one[1], other[1])]
+
+    return fresh | {
+        part: wider(fresh[part], old[part]) for part in ("known", "extrapolated", "family", "hardware")
+    }
 
 
 def _numbers(

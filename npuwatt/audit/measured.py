@@ -32,6 +32,10 @@ METRICS: dict[str, tuple[str, float, str]] = {
 }
 BASELINE = ("median_itl_ms", "avg_tpot_ms", "output_tok_s", "avg_power_w", "j_per_output_token")
 SPLITS = ("gpu", "kind", "bound", "gpu, kind")
+SEEN = (
+    "the built-in runs are every fifth of those that the presets were fitted on; errors on networks that a fit never saw "
+    "are larger: README, 'How it is held to the world'"
+)
 SHARES = (10, 25, 50)  # percent
 NOT_FINITE = "its numbers lead to no finite prediction"
 LINES_KEPT = 3  # of rows that cannot be predicted, for each reason
@@ -190,6 +194,8 @@ def judged(
     if stack is not None:
         load_stack(stack, folders=folders)  # which is no fault of any row
     names = Names(folders)
+    if path is None:
+        summary.notes[SEEN] = None
     for rows in read_measurements(path or built_in(), chunk_rows=CHUNK_ROWS):
         chunk = sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, names=names)
         part = _judged(chunk)

@@ -79,5 +79,10 @@ def confidence_line(result: Record) -> str:
 
 def software_line(result: Record) -> str:
     """How much of a token's time and energy is software."""
+    if not result["software_time_fraction"]:
+        return f"{label(result)}: no software counted; this is what the hardware would allow"
     time, energy = (percent(result[f"software_{what}_fraction"] or 0.0) for what in ("time", "energy"))
-    return f"{label(result)}: software is {time} of the time and {energy} of the energy of a token (against the ideal stack)"
+    return (
+        f"{label(result)}: software (host, launches, kernels that overlap or fill blocks in part) is {time} of the time and "
+        f"{energy} of the energy of a token, against the ideal stack"
+    )

@@ -102,6 +102,8 @@ def bounds(
     rows = batch.shape[0]
     if not network.decoder:  # only servers that generate tokens were measured
         return _everywhere(CLASSES.index("never measured"), _never_measured(), rows)
+    if stack is not None and stack.preset.name == "ideal" and not stack.is_changed:
+        stack = None
     own = calibrations(device)
     known = own.get(stack.preset.name if stack else "", None) or next(iter(own.values()), None)
     if device.is_changed or (stack is not None and stack.is_changed) or known is None:
