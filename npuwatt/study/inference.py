@@ -137,7 +137,7 @@ def shared_ops(
     ]
     wide = members
     if isinstance(network, Transformer) and network.experts:
-        if sharing.expert_parallel:
+        if sharing.expert_parallel and np.any(np.greater(sharing.data_parallel_count, 1)):
             wide = members * sharing.data_parallel_count
         ops = [_shared_experts(op, network.experts, wide, sharing) for op in ops]
     return [*ops, *_sums(ops, request, members, wide)]
@@ -160,14 +160,14 @@ def _sums(ops: list[Op], request: Request, members: Real, wide: Real) -> Iterato
     """Sums of partial results, over a group of devices, or over all that hold experts."""
     halves = [op for op in ops if op.name in SUMMED or op.kind == "convolution"]
     width = width_bytes(request.activations)
-    for over, part in (
-        (members, [op for op in halves if op.kind != "experts" or wide is members]),
-        (wide, [op for op in halves if op.kind == "experts" and wide is not members]),
+    for name, over, part in (
+        ("all_reduce", members, [op for op in halves if op.kind != "experts" or wide is members]),
+        ("experts_all_reduce", wide, [op for op in halves if op.kind == "experts" and wide is not members]),
     ):
         if part:
             layers = sum(float(np.max(op.layers)) for op in part)
             sums_bytes = sum((op.layers * op.tokens * op.n * width for op in part), start=np.zeros((1, 1)))
-            yield all_reduce(layers=layers, sums_bytes=sums_bytes, devices=over)
+            yield all_reduce(layers=layers, sums_bytes=sums_bytes, devices=over)._replace(name=name)
 
 
 SUMMED = ("attention_out", "ssm_out", "ffn_down", "experts_down")
