@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
 import re
 import runpy
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
@@ -296,3 +298,73 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(CONFIG, indent=2))
     return path
+
+
+class Made(Protocol):
+    """`made(path, {"step_time": 4e-3}, {"clocks_power": 80.0})`: a file of runs as my-stack and my-board, so changed,
+    would do them."""
+
+    def __call__(
+        self,
+        path: Path,
+        stack: Mapping[str, float] | None = None,
+        board: Mapping[str, float] | None = None,
+        *,
+        networks: Sequence[str] = ("llama-3.1-8b", "qwen3-14b"),
+        batches: Sequence[float] = (2, 8, 32, 96, 256),
+        counts: Sequence[int] = (1, 2),
+    ) -> list[dict[str, Any]]: ...
+
+
+@pytest.fixture
+def presets(tmp_path: Path) -> Path:
+    """A folder of presets of its own, with a board and a stack of which no other test knows."""
+    return Path(shutil.copytree(Path(__file__).parent / "audit" / "mine", tmp_path / "mine"))
+
+
+@pytest.fixture
+def made(presets: Path) -> Made:
+    def make_runs(
+        path: Path, stack: Any = None, board: Any = None, *, networks: Any = ("llama-3.1-8b", "qwen3-14b"),
+        batches: Any = (2, 8, 32, 96, 256), counts: Any = (1, 2),
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        from npuwatt.audit import measurements, runs
+        from npuwatt.preset.paths import with_values
+
+        asked = [
+            {"model_id": network, "weight_precision": "bf16", "gpu": "my-board", "num_gpus": count, "avg_batch": batch,
+             "avg_output_len": 300 + 7 * batch, "task": "chat"}
+            for network in networks for count in counts for batch in batches
+        ]  # fmt: skip
+        write_runs(path, asked)
+        (rows,) = measurements.read_measurements(str(path))
+        for own in runs.sorted_into_kinds(rows, stack="my-stack", folders=[str(presets)]).runs:
+            records = [
+                with_values(
+                    chosen.record, {tuple(name.split(".")): value for name, value in (new or {}).items()}
+                )
+                for chosen, new in ((own.kind.device, board), (own.kind.stack, stack))
+            ]
+            found = runs.answers(own.work, *records, tokens_per_s=own.context_tokens, dtype="bf16").metrics
+            for place, *values in zip(own.places, *found.values(), strict=True):
+                done = dict(zip(found, (float(value[0]) for value in values), strict=True))
+                asked[place] |= {f"{name}_ms": 1e3 * done[f"{name}_s"] for name in ("median_itl", "avg_tpot")}
+                asked[place] |= {name: done[name] for name in ("avg_power_w", "j_per_output_token")}
+                asked[place]["output_tok_s"] = done["output_tokens_per_s"]
+        write_runs(path, asked)
+        return asked
+
+    return make_runs
+
+
+def write_runs(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def write() -> Any:
+    """`write(path, rows)`: a measurement file."""
+    return write_runs

@@ -24,7 +24,7 @@ from npuwatt.audit.constants import (
     with_constants,
 )
 from npuwatt.audit.measurements import read_measurements
-from npuwatt.audit.runs import sorted_into_kinds
+from npuwatt.audit.runs import Names, sorted_into_kinds
 from npuwatt.device.evaluate import Device
 from npuwatt.device.stack import IDEAL, Stack
 from npuwatt.errors import NpuwattError, did_you_mean, shown
@@ -109,7 +109,7 @@ def calibrate(
     devices, hold
         Presets to fit, and presets whose rows count for the stack while they stay as they are.
     only
-        Addresses to fit, as `h100-sxm.static_power` or `vllm-0.11.step_time`; empty for all that can be.
+        Addresses to fit, as `h100-sxm.clocks_power` or `vllm-0.11.step_time`; empty for all that can be.
     progress
         Hears what is being done.
 
@@ -121,11 +121,12 @@ def calibrate(
     software = load_stack(stack, folders=folders)
     fitted = {(found := load_device(name, folders=folders)).preset.name: found for name in devices}
     held = {(found := load_device(name, folders=folders)).preset.name: found for name in hold}
+    names = Names(folders, (fitted | held).values())
     parts: list[Part] = []
     for rows in read_measurements(path, chunk_rows=MOST_ROWS):
         if parts or len(rows.lines) == MOST_ROWS:
             raise NpuwattError(f"{path}: more than {MOST_ROWS - 1} rows; expected fewer to calibrate on")
-        chunk = sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, folders=folders)
+        chunk = sorted_into_kinds(rows, stack=stack, input_tokens=input_tokens, names=names)
         parts = parts_of(chunk, fitted | held)
     seen = {part.device.preset.name for part in parts}
     for name in (*fitted, *held):

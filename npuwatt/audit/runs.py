@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from npuwatt.study.inference import devices_needed
 from npuwatt.study.scenario import Chosen, load_device, load_network, load_stack
 from npuwatt.study.serving import Work, mean_step, median_step_s, serving_work, step_costs
 from npuwatt.workload.network import Network, Transformer
+from npuwatt.workload.ops import Kind as OpKind
 from npuwatt.workload.ops import OpTable
 from npuwatt.workload.request import Request, Width, arithmetic_dtype
 
@@ -81,10 +83,11 @@ class Names:
         self.networks: dict[str, Chosen[Network]] = {}
         self.stacks: dict[str, Chosen[Stack]] = {}
         self.devices: dict[str, Chosen[Device]] = {}
-        for device in devices:
-            aliases = device.preset.document.tree.get("aliases") or ()
-            for name in (device.preset.name, *map(str, aliases)):
-                self.devices[name.lower()] = device
+        chosen = list(devices)
+        for device in chosen:
+            for alias in device.preset.document.tree.get("aliases") or ():
+                self.devices[str(alias).lower()] = device
+        self.devices |= {device.preset.name.lower(): device for device in chosen}
         self.kinds: dict[tuple[str, str, str, str, bool], Kind | str] = {}
 
     def kind(
@@ -331,23 +334,32 @@ def _points(work: Work) -> int:
 
 
 def _joined_ops(tables: Sequence[OpTable], points: Sequence[int]) -> OpTable:
-    keys = list(
-        dict.fromkeys(key for ops in tables for key in zip(ops.names, ops.kinds, ops.dtypes, strict=True))
-    )
-    places = {key: place for place, key in enumerate(keys)}
+    kept = [_keys(ops) for ops in tables]
+    places = {key: place for place, key in enumerate(dict.fromkeys(chain.from_iterable(kept)))}
     columns = {
-        name: np.full((sum(points), len(keys)), 1.0 if name == "uneven" else 0.0)
+        name: np.full((sum(points), len(places)), 1.0 if name == "uneven" else 0.0)
         for name in names_of(OpTable)
         if name not in ("names", "kinds", "dtypes")
     }
     start = 0
-    for ops, count in zip(tables, points, strict=True):
-        own = [places[key] for key in zip(ops.names, ops.kinds, ops.dtypes, strict=True)]
+    for ops, keys, count in zip(tables, kept, points, strict=True):
+        own = [places[key] for key in keys]
         for name, values in columns.items():
             values[start : start + count, own] = getattr(ops, name)
         start += count
-    names, kinds, dtypes = zip(*keys, strict=True)
+    names, kinds, dtypes, _ = zip(*places, strict=True)
     return OpTable(names=names, kinds=kinds, dtypes=dtypes, **columns)
+
+
+def _keys(ops: OpTable) -> list[tuple[str, OpKind, str, int]]:
+    """What ops of several tables are told by; of those that share a name, as sums over two groups, each by its turn."""
+    found: list[tuple[str, OpKind, str, int]] = []
+    for name, kind, dtype in zip(ops.names, ops.kinds, ops.dtypes, strict=True):
+        turn = 0
+        while (name, kind, dtype, turn) in found:
+            turn += 1
+        found.append((name, kind, dtype, turn))
+    return found
 
 
 def answered(runs: Runs, rows: Measurements) -> Answers:

@@ -216,7 +216,9 @@ def _off(ratio: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f} %" if share < 100 else f"{_short(100 * share)} %"
 
 
 def _metrics_tables(found: Record) -> tuple[Table, Table]:
