@@ -158,15 +158,14 @@ def calibrate(
     Each constant stays within the range that its preset gives; what the runs cannot tell is said.
 
     \b
-      npuwatt calibrate runs.csv --device h100-sxm
-      npuwatt calibrate runs.csv --device my-gpu --presets mychips --write mychips
       npuwatt calibrate runs.csv --device h100-sxm --fit h100-sxm.clocks_power --fit vllm-0.11.step_time
+      npuwatt calibrate runs.csv --device h100-sxm --fit vllm-0.11.step_time --write mychips
     """
     chosen = check_format(style, as_json)
     check_output(output)
     _check_tokens(input_len)
-    if write is not None and not os.path.isdir(write):
-        raise NpuwattError(f"--write {shown(write)}: is no folder; expected an existing one")
+    if write is not None and (not write or (os.path.exists(write) and not os.path.isdir(write))):
+        raise NpuwattError(f"--write {shown(write)}: is no folder; expected one, or a name for a new one")
     from npuwatt.extras.need import need
 
     need("scipy", "fit")

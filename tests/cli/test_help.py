@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from npuwatt.preset import library
+
 if TYPE_CHECKING:
     from conftest import Quick, Run, Screen
 
 COMMANDS = ("", "compare", "estimate", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
-            "presets path", "model", "model import")  # fmt: skip
+            "presets path", "model", "model import", "validate", "calibrate")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
           "--mode", "--serving", "--stack", "--prefill", "--expert-parallel", "--data-parallel", "--constants", "--set",
           "--presets", "--format", "--json", "--output", "--no-color", "--debug")  # fmt: skip
@@ -69,6 +71,9 @@ def test_help_opens_with_an_example(run: Run, command: str) -> None:
 def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, command: str) -> None:
     (tmp_path / "presets" / "networks").mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "runs.csv").write_bytes(
+        (Path(library.presets_root()) / "measured" / "ml-energy-v3.csv").read_bytes()
+    )
     examples = re.findall(r"^    (npuwatt .*)$", quick(*command.split(), "-h").out, re.MULTILINE)
     for example in examples:
         done = quick(*shlex.split(example)[1:], cwd=tmp_path)
@@ -80,7 +85,7 @@ def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, command: str
 def test_every_option_with_a_value_tells_its_default(run: Run, command: str) -> None:
     for option, (metavar, text) in options_of(run(*command.split(), "-h").out).items():
         if metavar:
-            assert re.search(r"default: \S", text), option
+            assert re.search(r"default: \S|\[required\]", text), option
 
 
 @pytest.mark.parametrize("command", ["compare", "estimate", "sweep"])
