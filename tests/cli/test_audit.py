@@ -6,12 +6,15 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Quick
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no stubs are needed for one call
 
 from npuwatt import schema_of
+
+if TYPE_CHECKING:
+    from conftest import Quick
 
 HEADER = "model_id,weight_precision,gpu,num_gpus,avg_batch,avg_output_len,output_tok_s,avg_power_w,j_per_output_token"
 GOOD = "meta-llama/Llama-3.1-8B-Instruct,bfloat16,H100,1,32,600,2900,490,0.169"
