@@ -28,7 +28,7 @@ _INPUT_LEN = Annotated[
         "--input-len",
         metavar="N",
         help="Prompt tokens of each run.",
-        show_default="by task: chat 400, gpqa 220, else 400",
+        show_default="as the file says, else by task: chat 400, gpqa 220, others 400",
     ),
 ]
 _MAX_MAPE = Annotated[
@@ -164,8 +164,8 @@ def calibrate(
     chosen = check_format(style, as_json)
     check_output(output)
     _check_tokens(input_len)
-    if write is not None and (not write or (os.path.exists(write) and not os.path.isdir(write))):
-        raise NpuwattError(f"--write {shown(write)}: is no folder; expected one, or a name for a new one")
+    if write is not None:
+        _check_write(write, file)
     from npuwatt.extras.need import need
 
     need("scipy", "fit")
@@ -193,6 +193,17 @@ def calibrate(
         output=output,
         no_color=no_color,
     )
+
+
+def _check_write(folder: str, file: str) -> None:
+    """Fail before a long fit if presets cannot come to be where they are wanted."""
+    if file == "-":
+        raise NpuwattError("--write: runs come from standard input; expected a file, which presets can name")
+    for place in (folder, os.path.join(folder, "devices"), os.path.join(folder, "stacks")):
+        if not folder or "\0" in folder or (os.path.lexists(place) and not os.path.isdir(place)):
+            raise NpuwattError(
+                f"--write {shown(folder)}: {shown(place)} is no folder; expected one, or a name for a new one"
+            )
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:

@@ -10,6 +10,7 @@ from npuwatt import units
 from npuwatt.preset.load import Document
 
 WIDTH = 100
+_NUMBER = r"^\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 
 
 def rewritten(
@@ -34,8 +35,15 @@ def rewritten(
     tree = dict(document.tree) | dict(header)
     for address, (value, suffix, source, where) in numbers.items():
         _put(tree, address.split("."), value, suffix, source, where)
-    body = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=WIDTH, allow_unicode=True)
-    return comments + body
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True  # presets are read without anchors
+
+    body = yaml.dump(
+        tree, Dumper=Plain, sort_keys=False, default_flow_style=None, width=WIDTH, allow_unicode=True
+    )
+    return comments + str(body)
 
 
 def _put(tree: dict[str, Any], path: list[str], value: float, suffix: str, source: str, where: str) -> None:
@@ -45,7 +53,7 @@ def _put(tree: dict[str, Any], path: list[str], value: float, suffix: str, sourc
         inner = inner[key]
     old = inner[path[-1]]
     leaf = dict(old) if isinstance(old, dict) else {"value": old}
-    unit = re.sub(r"^[^A-Za-z%]*", "", str(leaf["value"]))
+    unit = re.sub(_NUMBER, "", str(leaf["value"]), count=1).strip()
     scale = units.parse(f"1 {unit}", suffix) if unit else 1.0
     amount = float(f"{value / scale:.9g}")
     leaf["value"] = f"{amount:.9g} {unit}" if unit else amount

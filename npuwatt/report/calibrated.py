@@ -142,7 +142,9 @@ def calibrate_report(record: Record) -> Report:
         heading=f"{record['file']}: {', '.join(record['devices'])} on {record['stack']}, fitted on {fitted} of {counted(record['runs'], 'run')}",
         tables=(narrow, *errors),
         wide=(wide, *errors),
-        sentences=(f"{counted(bound, 'run')} took more than 5 times their roofline (overhead-bound).",),
+        sentences=(f"{counted(bound, 'run')} took more than 5 times their roofline (overhead-bound).",)
+        if bound
+        else (),
         notes=tuple(notes),
     )
 
