@@ -26,6 +26,14 @@ _UNITS: dict[str, tuple[float, str]] = {
     "OPS": (0.5, "MAC/s"),
     "FLOPS": (0.5, "MAC/s"),
     "Hz": (1.0, "Hz"),
+    "V": (1.0, "V"),
+    "S": (1.0, "S"),
+    "ohm": (1.0, "ohm"),
+    "F": (1.0, "F"),
+    "eV": (1.602176634e-19, "J"),
+    "K": (1.0, "K"),
+    "um2": (1e-12, "m2"),
+    "mm2": (1e-6, "m2"),
     "m": (1.0, "m"),
 }
 _PREFIXES = {
@@ -48,6 +56,12 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_s": ("s", "ms"),
     "_hz": ("Hz", "GHz"),
     "_m": ("m", "nm"),
+    "_m2": ("m2", "um2"),
+    "_v": ("V", "V"),
+    "_siemens": ("S", "uS"),
+    "_ohm": ("ohm", "ohm"),
+    "_farad": ("F", "fF"),
+    "_k": ("K", "K"),
     "_fraction": ("1", "0.9 or 90 %"),
     "_ratio": ("1", "1.5"),
     "_count": ("1", "8"),
@@ -76,7 +90,7 @@ def _one_unit(text: str) -> tuple[float, str] | None:
     for unit, (worth, dimension) in _UNITS.items():
         if text.endswith(unit):
             prefix = text[: -len(unit)]
-            if prefix in _PREFIXES:
+            if prefix in _PREFIXES and dimension != "m2":
                 return _PREFIXES[prefix] * worth, dimension
             if prefix in _BINARY and dimension == "B":
                 return _BINARY[prefix] * worth, dimension
@@ -148,7 +162,9 @@ def show_in(value: float, unit: str, digits: int = 3) -> str:
     if value == 0:
         return f"0 {unit}".rstrip()
     prefix, scale = "", 1.0
-    if unit and unit != "%":
+    if unit == "m2":  # a prefix before it would be squared too
+        unit, scale = ("mm2", 1e-6) if abs(value) >= 1e-8 else ("um2", 1e-12)
+    elif unit and unit != "%":
         size = abs(value) * (1 + 0.5 * 10.0**-digits)
         prefix, scale = next(
             ((p, s) for p, s in reversed(_PREFIXES.items()) if p not in ("µ", "μ") and size >= s),
