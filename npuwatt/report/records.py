@@ -18,7 +18,8 @@ from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
 
 if TYPE_CHECKING:
-    from npuwatt.study.estimate import Estimate, PhaseTable
+    from npuwatt.study.estimate import Estimate
+    from npuwatt.study.phases import PhaseTable
     from npuwatt.study.serving import Serving
 
 Record = dict[str, Any]

@@ -8,16 +8,20 @@ from typing import Any, Unpack
 import numpy as np
 
 from npuwatt.device.accelerator import dtype_for
-from npuwatt.device.evaluate import Device, device_costs, host_of
+from npuwatt.device.evaluate import Device, host_of
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
 from npuwatt.study.confidence import Confidence, confidence
-from npuwatt.study.inference import Inference, phase_ops
-from npuwatt.study.modes import answered, work_of
+from npuwatt.study.inference import Inference
+from npuwatt.study.modes import answered
+from npuwatt.study.phases import PhaseTable, phases_of
 from npuwatt.study.question import Options, Question, check_dealt, question
 from npuwatt.study.scenario import Chosen
-from npuwatt.workload.ops import STORED, OpTable, table
+from npuwatt.workload.ops import STORED
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
+
+STEPS = {"decode": "steps without prompts", "mixed": "steps that take prompts along"}
+"""The phases of a server by what people call them."""
 
 
 class Answer(Record):
@@ -25,6 +29,7 @@ class Answer(Record):
 
     device: Chosen[Device]
     result: Inference
+    phases: tuple[PhaseTable, ...]  # op by op
     confidence: Confidence
     notes: tuple[str, ...]
 
@@ -77,11 +82,14 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             and not (np.isfinite(spent_j) & np.isfinite(request_s) & (request_s > 0)).all()
         ):
             raise RequestError("has no finite answer; expected numbers nearer to those of a real device")
+        with np.errstate(all="ignore"):
+            phases = phases_of(asked, device.record, result)
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     return Answer(
         device=device,
         result=result,
+        phases=phases,
         confidence=confidence(
             device,
             asked.network,
@@ -92,42 +100,27 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
         notes=(
             *_fit_notes(asked, device.record, result),
             *_width_notes(asked, device.record),
-            *_idle_notes(asked, device.record, result),
+            *_idle_notes(device.record, result, phases),
             *_change_notes(device),
         ),
     )
 
 
-def _idle_notes(asked: Question, device: Device, result: Inference) -> list[str]:
+def _idle_notes(device: Device, result: Inference, phases: Sequence[PhaseTable]) -> list[str]:
     """Whether memory that computes is of any use to this request: beyond a small batch the host is faster."""
     if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]):
         return []
     idle = []
-    for phase, ops in _phases(asked, result).items():
-        inside_bytes = device_costs(device, ops, result.devices).level_bytes["banks"]
-        stored = [kind in STORED for kind in ops.kinds]
-        if not np.broadcast_to(inside_bytes, ops.macs.shape)[:, stored].any():
-            idle.append(phase)
+    for phase in phases:
+        stored = [kind in STORED for kind in phase.ops.kinds]
+        inside_bytes = np.broadcast_to(phase.level_bytes["banks"], phase.time_s.shape)
+        if not inside_bytes[:, stored].any():
+            idle.append(STEPS[phase.name] if phase.steps_fraction is not None else phase.name)
     if not idle:
         return []
     return [
         f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the banks there"
     ]
-
-
-def _phases(asked: Question, result: Inference) -> dict[str, OpTable]:
-    """The parts of an answer by what people call them, and the ops of each."""
-    if asked.stack is None:
-        phases = ("prefill", "decode") if asked.network.record.decoder else ("prefill",)
-        return {phase: table(phase_ops(asked.network.record, asked.request, phase)) for phase in phases}
-    from npuwatt.device.stack import executed
-
-    stack = asked.stack.record
-    work = work_of(asked, stack, result)
-    steps = {"steps without prompts": work.plain} | (
-        {"steps that take prompts along": work.mixed} if work.mixed else {}
-    )
-    return {name: executed(stack, ops, work.local_experts) for name, ops in steps.items()}
 
 
 def _change_notes(device: Chosen[Device]) -> list[str]:

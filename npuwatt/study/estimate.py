@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
-import numpy as np
-
-from npuwatt.arrays import Array, Real, total
-from npuwatt.device.accelerator import dtype_for
-from npuwatt.device.costs import OpCosts, PhaseCosts, phase_costs
-from npuwatt.device.evaluate import Device, device_costs, host_of, rest_power_w, static_power_w
-from npuwatt.device.parallel import ALONE
-from npuwatt.device.roofline import ridge_macs_per_byte
-from npuwatt.record import Record, replace
+from npuwatt.record import Record
 from npuwatt.study.compare import Answer, compare
-from npuwatt.study.inference import phase_ops, shared_ops
-from npuwatt.study.modes import work_of
+from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Options, Question
-from npuwatt.workload.ops import OpTable, table
-from npuwatt.workload.request import arithmetic_dtype
-
-if TYPE_CHECKING:
-    from npuwatt.device.stack import Stack
-
-
-class PhaseTable(Record):
-    """The ops of one phase with their share of its time and energy; arrays are (1, L)."""
-
-    name: str  # prefill or decode; in serving decode, a step without prompts, or mixed, one that takes some along
-    context_tokens: float  # tokens a query can see at the end of the phase
-    ops: OpTable
-    costs: PhaseCosts
-    time_s: Array  # power cap included; sums, with the software's, to costs.time_s
-    energy_j: Array  # static included, by time; sums, with the software's, to the energy of the phase
-    bound_by: tuple[str, ...]
-    level_bytes: dict[str, Array]
-    level_energy_j: dict[str, Array]
-    ridge_macs_per_byte: Real
-    steps_fraction: Array | None = None  # of all steps of a server; None in step mode, as the next two
-    software_time_s: Array | None = None  # in which no op runs
-    software_energy_j: Array | None = None
 
 
 class Estimate(Record):
@@ -48,15 +15,15 @@ class Estimate(Record):
 
     question: Question
     answer: Answer
-    phases: tuple[PhaseTable, ...]
+
+    @property
+    def phases(self) -> tuple[PhaseTable, ...]:
+        """The answer op by op."""
+        return self.answer.phases
 
 
 def estimate(name: str, **options: Unpack[Options]) -> Estimate:
-    """What each op of a request costs on one device.
-
-    Every value is for the whole network, all sequences and all devices. Decode is one step of the
-    batch at the middle of the answer, a context of input_len + output_len // 2 tokens. In serving
-    both kinds of step are the mean over an answer, which is that of its middle.
+    """What each op of a request costs on one device, as `npuwatt.study.phases.phases_of` says.
 
     Parameters
     ----------
@@ -71,92 +38,4 @@ def estimate(name: str, **options: Unpack[Options]) -> Estimate:
         Something asked for does not exist or cannot be computed; its text says what would.
     """
     comparison = compare([name], **options)
-    asked, answer = comparison.question, comparison.answers[0]
-    if asked.stack is None:
-        phases = _phases_of_request(asked, answer)
-    else:
-        phases = _phases_of_server(asked, answer, asked.stack.record)
-    return Estimate(question=asked, answer=answer, phases=tuple(phases))
-
-
-def _phases_of_request(asked: Question, answer: Answer) -> Iterator[PhaseTable]:
-    device: Device = answer.device.record
-    network, request = asked.network.record, asked.request
-    fits = bool(answer.result.fits[0, 0])
-    devices, sharing = (float(answer.result.devices[0, 0]), asked.sharing) if fits else (1.0, ALONE)
-    parts = [("prefill", "prefill", float(request.input_len))]
-    if network.decoder:
-        parts.append(("decode", "middle", _middle_tokens(asked)))
-    for name, which, context_tokens in parts:
-        ops = table(shared_ops(phase_ops(network, request, which), network, request, devices, sharing))
-        costs = device_costs(device, ops, devices)
-        whole = phase_costs(
-            [costs],
-            static_power_w=static_power_w(device),
-            clocks_power_w=host_of(device).clocks_power_w,
-            power_cap_w=host_of(device).power_cap_w,
-            devices=devices,
-        )
-        yield _taken_apart(asked, device, devices, name, context_tokens, ops, costs, whole)
-
-
-def _phases_of_server(asked: Question, answer: Answer, stack: Stack) -> Iterator[PhaseTable]:
-    from npuwatt.device.stack import executed, serialised
-    from npuwatt.study.serving import step_costs
-
-    device: Device = answer.device.record
-    work = work_of(asked, stack, answer.result)
-    share = np.atleast_2d(work.mixed_fraction)
-    for name, ops, steps_fraction in (("decode", work.plain, 1 - share), ("mixed", work.mixed, share)):
-        if ops is None or not steps_fraction.any():
-            continue
-        whole = step_costs(ops, work, device, stack)
-        run = executed(stack, ops, work.local_experts)
-        costs = serialised(stack, device_costs(device, run, work.devices))
-        found = _taken_apart(asked, device, work.devices, name, _middle_tokens(asked), run, costs, whole)
-        rest_s = whole.time_s - total(found.time_s)
-        software_s = np.where(rest_s > 1e-12 * whole.time_s, rest_s, 0.0)
-        yield replace(
-            found,
-            steps_fraction=steps_fraction,
-            software_time_s=software_s,
-            software_energy_j=work.devices * rest_power_w(device) * software_s,
-        )
-
-
-def _middle_tokens(asked: Question) -> float:
-    """The context at the middle of the answer."""
-    return float(asked.request.input_len) + float(asked.request.output_len) // 2
-
-
-def _taken_apart(
-    asked: Question,
-    device: Device,
-    devices: Real,
-    name: str,
-    context_tokens: float,
-    ops: OpTable,
-    costs: OpCosts,
-    whole: PhaseCosts,
-) -> PhaseTable:
-    """One phase op by op: `costs` of its ops before the power cap, and `whole` after it."""
-    time_s = costs.time_s * whole.stretch_ratio
-    dynamic_j = sum(costs.energy_j.values(), start=np.zeros(1))
-    limits, capped = list(costs.limits_s), whole.stretch_ratio.item() > 1 + 1e-9
-    host, request = host_of(device), asked.request
-    clocks_j = {"clocks": devices * host.clocks_power_w * whole.time_s} if np.any(host.clocks_power_w) else {}
-    dtype = dtype_for(host.peak_macs_per_s, arithmetic_dtype(request.weights, request.activations))
-    return PhaseTable(
-        name=name,
-        context_tokens=context_tokens,
-        ops=ops,
-        costs=whole,
-        time_s=time_s,
-        energy_j=dynamic_j + devices * rest_power_w(device) * time_s,
-        bound_by=tuple("power" if capped else limits[int(place)] for place in costs.owners()[0]),
-        level_bytes=costs.level_bytes | dict.fromkeys(clocks_j, np.zeros((1, 1))),
-        level_energy_j=costs.level_energy_j | clocks_j,
-        ridge_macs_per_byte=ridge_macs_per_byte(
-            host.peak_macs_per_s[dtype], host.memory.bandwidth_bytes_per_s
-        ),
-    )
+    return Estimate(question=comparison.question, answer=comparison.answers[0])
