@@ -12,8 +12,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from npuwatt.audit.csv_columns import MOST_ROW_BYTES
 from npuwatt.audit.measurements import (
-    MOST_ROW_BYTES,
     NUMBERS,
     REQUIRED,
     TEXTS,
