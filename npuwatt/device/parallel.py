@@ -87,6 +87,7 @@ def all_reduce(*, layers: float, sums_bytes: Real, devices: Real) -> Op:
     Int. J. High Perform. Comput. Appl. 19(1), 2005, section 4.5; tensor parallelism as in Shoeybi
     et al., "Megatron-LM", arXiv 1909.08053.
     """
+    devices = np.maximum(devices, 1.0)  # a pipeline stage on part of a device has nobody to sum with
     sent, messages = 2 * (devices - 1), 2 * np.ceil(np.log2(devices))
     return Op(
         "all_reduce", "all-reduce", "", layers, link_bytes=sent * sums_bytes, link_steps=layers * messages

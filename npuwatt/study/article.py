@@ -46,7 +46,11 @@ def with_article_constants(device: Chosen[Device]) -> Chosen[Device]:
     if isinstance(silent, Accelerator):
         record = _counting(silent, chosen.record)
     elif silent.kind == "near-bank-pim":
-        banks = replace(silent.banks, mac_energy_j_per_mac=chosen.record.mac_energy_j_per_mac)
+        banks = replace(
+            silent.banks,
+            mac_energy_j_per_mac=chosen.record.mac_energy_j_per_mac,
+            parallelism_ratio=_parallelism(device.record),
+        )
         record = replace(silent, host=_counting(silent.host, chosen.record), banks=banks)
     else:
         from npuwatt.device.crossbar import uses_of_a_cell
@@ -55,6 +59,19 @@ def with_article_constants(device: Chosen[Device]) -> Chosen[Device]:
         arrays = replace(silent.arrays, cell_energy_j=each_j)
         record = replace(silent, host=_counting(silent.host, chosen.record), arrays=arrays)
     return replace(device, record=record, citations=device.citations | chosen.citations, is_changed=True)
+
+
+def _parallelism(board: Device) -> Real:
+    """What the units of a near-bank board read over what its pins carry, in the power that they have: energies of
+    zero would let them all read at once, and time is not the article's to change."""
+    from npuwatt.device.nearbank import (
+        NearBankPim,
+        inside_bandwidth_bytes_per_s,
+        outside_bandwidth_bytes_per_s,
+    )
+
+    assert isinstance(board, NearBankPim)  # the caller saw to it
+    return inside_bandwidth_bytes_per_s(board) / outside_bandwidth_bytes_per_s(board)
 
 
 def _silenced(record: T) -> T:
@@ -127,7 +144,16 @@ def _weight_movement_fraction(ops: Sequence[Op], device: Device) -> float:
         for op in ops
         if op.kind in STORED
     ]
-    energy_j = device_costs(host_of(device), table(weights_only)).energy_j
+    energy_j = device_costs(_processor(device), table(weights_only)).energy_j
     arithmetic_j = float(energy_j["arithmetic"].sum())
     whole_j = sum(float(part.sum()) for part in energy_j.values())
     return 1 - arithmetic_j / whole_j if whole_j else 0.0
+
+
+def _processor(device: Device) -> Accelerator:
+    """The ordinary processor of a board, with all that a byte costs on its way there."""
+    if device.kind != "near-bank-pim":
+        return host_of(device)
+    from npuwatt.device.nearbank import outside_host
+
+    return outside_host(device)

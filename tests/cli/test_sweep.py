@@ -59,7 +59,7 @@ def test_rows_equal_a_loop_of_compare_value_for_value(quick: Quick, network: str
     ("address", "values"),
     [
         ("devices.pim.levels.dram.bandwidth", None),
-        ("devices.pim.banks.bandwidth", None),
+        ("devices.pim.banks.parallelism", ("2", "4.5")),
         ("devices.npu.static_power", ("40W", "55.5W")),
         ("devices.npu.mac_energy.bf16", ("0.3pJ/MAC", "1pJ/MAC")),
         ("request.input_len", ("7", "3000")),

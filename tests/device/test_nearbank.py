@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from npuwatt.arrays import column
 from npuwatt.device.accelerator import accelerator_costs
+from npuwatt.device.costs import OpCosts
 from npuwatt.device.evaluate import static_power_w
-from npuwatt.device.nearbank import NearBankPim, nearbank_costs
-from npuwatt.errors import NpuwattError
+from npuwatt.device.nearbank import (
+    NearBankPim,
+    banks_costs,
+    inside_bandwidth_bytes_per_s,
+    inside_energy_j_per_byte,
+    nearbank_costs,
+    outside_host,
+)
+from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset import library
+from npuwatt.preset.paths import with_value
 from npuwatt.record import replace
 from npuwatt.study.inference import phase_ops
 from npuwatt.study.scenario import load_device, load_network
@@ -39,6 +49,23 @@ def board(name: str) -> NearBankPim:
     found = load_device(str(ROOT / "devices" / f"{name}.yaml")).record
     assert isinstance(found, NearBankPim)
     return found
+
+
+def gemv(batch: float, dtype: str, width: float, *, side: float = 4096.0) -> OpTable:
+    """`batch` vectors times one square matrix."""
+    weights, ends = side * side, 2 * side * width * batch
+    return table(
+        [
+            Op(
+                "gemv", "matmul", dtype, tokens=batch, macs=weights * batch, weight_bytes=weights * width,
+                activation_bytes=ends, operand_bytes=width, k=side, n=side,
+            )
+        ]
+    )  # fmt: skip
+
+
+def joules(costs: OpCosts) -> float:
+    return sum(float(part.sum()) for part in costs.energy_j.values())
 
 
 @cache
@@ -86,14 +113,14 @@ def test_the_host_sees_only_what_crosses_the_interface_of_an_op_beside_the_banks
 def test_time_and_energy_of_a_product_beside_the_banks_by_hand() -> None:
     pim = board("samsung-hbm2-pim")
     costs = nearbank_costs(pim, table([GEMV]))
-    # 4 stacks of 1230 GB/s at 0.62, then 1 MB over 1228 GB/s at 0.87 and 1 us of switching for each of 2 layers.
-    expected_s = 4e9 / (4 * 1230e9 * 0.62) + 1e6 / (1228e9 * 0.87) + 2e-6
+    # 4 stacks of 4 x 307 GB/s at 0.62, then 1 MB over 1228 GB/s at 0.87 and 1 us of switching for each of 2 layers.
+    expected_s = 4e9 / (4 * 1228e9 * 0.62) + 1e6 / (1228e9 * 0.87) + 2e-6
     assert costs.time_s.item() == pytest.approx(expected_s)
-    # 0.75 pJ/bit inside, 4.77 through the interface; 1.5 for commands, 0.9 of the regulators.
-    inside, outside = 4e9 * 8 * 0.75e-12, 1e6 * 8 * 4.77e-12
+    # 0.75 pJ/bit inside; 3.79 to the pins and 0.8 from there to the host; 1.5 for commands, 0.9 of the regulators.
+    inside, outside = 4e9 * 8 * 0.75e-12, 1e6 * 8 * (3.79e-12 + 0.8e-12)
     assert costs.energy_j["dram"].item() == pytest.approx(inside + outside)
     assert costs.energy_j["arithmetic"].item() == pytest.approx(2e9 * 0.32e-12)
-    through = 1e6 * 8 * (4.77e-12 + 1e-12 + 0.249e-12)
+    through = outside + 1e6 * 8 * (1e-12 + 0.249e-12)
     overhead = (inside + through) * (1.5 / 0.9 - 1) + 2e9 * 0.32e-12 * (1 / 0.9 - 1)
     assert costs.energy_j["overhead"].item() == pytest.approx(overhead)
 
@@ -148,3 +175,115 @@ def test_a_cap_that_the_parts_draw_at_rest_is_refused() -> None:
     tight = replace(pim.host, power_cap_w=(pim.host.static_power_w + static_power_w(pim)) / 2)
     with pytest.raises(NpuwattError, match="power_cap"):
         replace(pim, host=tight)
+
+
+# Who may use the memory when.
+
+
+@given(overlap=st.floats(0, 1), less=st.floats(0, 1), batch=st.floats(0.01, 1000))
+@settings(FIXED, max_examples=60)
+def test_a_second_row_buffer_is_never_slower(overlap: float, less: float, batch: float) -> None:
+    work = gemv(batch, "bf16", 2.0, side=256.0)
+    quick, slow = (
+        banks_costs(with_value(board("cent"), ["banks", "overlap"], share), work)
+        for share in (overlap, overlap * less)
+    )
+    assert quick.time_s <= slow.time_s
+    assert joules(quick) == joules(slow)
+
+
+def test_transfers_wait_for_the_units_unless_there_is_a_second_row_buffer() -> None:
+    work = table([GEMV._replace(activation_bytes=1e9)])
+    alone, shared = (
+        banks_costs(with_value(board("samsung-hbm2-pim"), ["banks", "overlap"], share), work).time_s.item()
+        for share in (0.0, 1.0)
+    )
+    inside, outside, switching = 4e9 / (4 * 1228e9 * 0.62), 1e9 / (1228e9 * 0.87), 2e-6
+    assert alone == pytest.approx(inside + outside + switching)
+    assert shared == pytest.approx(max(inside, outside) + switching)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("batch", [1.0, 30.0])
+def test_each_op_costs_what_it_costs_where_it_is_faster(name: str, batch: float) -> None:
+    work = ops("mixtral-8x7b", "decode", batch, "int8" if name == "upmem-dimm" else "bf16")
+    chosen = nearbank_costs(board(name), work)
+    near, alone = banks_costs(board(name), work), accelerator_costs(outside_host(board(name)), work)
+    here = near.time_s < alone.time_s
+    np.testing.assert_array_equal(chosen.time_s, np.minimum(near.time_s, alone.time_s))
+    np.testing.assert_array_equal(chosen.level_bytes["banks"] > 0, here)
+    for component, value in chosen.energy_j.items():
+        np.testing.assert_array_equal(
+            value, np.where(here, near.energy_j[component], alone.energy_j[component])
+        )
+    unable = [kind in ("embedding", "scan") for kind in work.kinds]
+    np.testing.assert_array_equal(np.isinf(near.time_s[0]), unable)
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "values"),
+    [
+        ("hbm3-pim-bank", "path.activation", [0.0, 1e-12, 9e-12, 90e-12]),
+        ("hbm3-pim-bank-group", "path.group", [0.0, 1e-12, 9e-12, 90e-12]),
+        ("samsung-hbm2-pim", "path.io", [0.0, 1e-12, 9e-12, 90e-12]),
+        ("hbm3-pim-bank", "banks.parallelism", [0.5, 2.0, 9.0, 40.0]),
+        ("hbm3-pim-bank", "banks.power_budget", [0.0, 1.0, 25.0, 900.0]),
+        ("hbm3-pim-bank", "banks.overlap", [0.0, 0.3, 0.9, 1.0]),
+        ("skhynix-gddr6-aim", "banks.pins_bandwidth", [0.0, 1e9, 16e9, 640e9]),
+        ("samsung-hbm2-pim", "banks.command_overhead", [0.0, 0.3, 1.0, 4.0]),
+    ],
+)
+def test_a_column_of_a_number_equals_a_loop_over_it(name: str, address: str, values: list[float]) -> None:
+    work, keys, points = ops("llama-3.1-8b", "decode", 4.0), address.split("."), column(values)
+    points.flags.writeable = False
+    together = nearbank_costs(with_value(board(name), keys, points), work)
+    alone = [nearbank_costs(with_value(board(name), keys, value), work) for value in values]
+    np.testing.assert_allclose(
+        np.broadcast_to(together.time_s, (4, len(work.names))), np.concatenate([one.time_s for one in alone])
+    )
+    for component, found in together.energy_j.items():
+        expected = np.concatenate([one.energy_j[component] for one in alone])
+        np.testing.assert_allclose(np.broadcast_to(found, expected.shape), expected)
+
+
+# Boards and their limits.
+
+
+def test_upmem_multiplies_int8_and_its_small_processors_set_the_time() -> None:
+    # UPMEM at Hot Chips 31: 128 processors a DIMM, about 1 GB/s each from their own banks.
+    pim = board("upmem-dimm")
+    assert 0.5 <= inside_bandwidth_bytes_per_s(pim) / 128e9 <= 1.0
+    work = ops("llama-3.1-8b", "decode", width="int8")
+    costs = nearbank_costs(pim, work)
+    products = np.array([kind == "matmul" for kind in work.kinds])
+    assert (costs.level_bytes["banks"][0, products] > 0).all()
+    assert costs.limits_s["compute"][0, products].sum() > costs.limits_s["memory"][0, products].sum()
+    assert np.isinf(banks_costs(pim, gemv(1.0, "bf16", 2.0)).time_s).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("banks.unit=rank", "expected one of bank, bank-group, buffer"),
+        ("banks.parallelism=0", "banks.parallelism: 0 given; expected a finite number above 0"),
+        ("banks.power_budget=-1 W", "banks.power_budget: -1 given; expected a finite number, 0 or more"),
+        ("banks.overlap=1.5", "banks.overlap: 1.5 given; expected a share from 0 to 1"),
+        ("path.global=-1 pJ/bit", "path.global: -8e-12 given; expected a finite number, 0 or more"),
+        ("path.tsv=4 W", "path.tsv: '4 W' is in W; expected a unit like pJ/bit"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_its_address(change: str, text: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_device("pim", changes=[change])
+    assert any(text in fault for fault in caught.value.faults), caught.value.faults
+
+
+def test_a_number_type_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(NpuwattError, match="number type 'int9'; expected some of"):
+        replace(board("cent").banks, peak_macs_per_s={"int9": 1e9})
+
+
+def test_a_unit_can_be_moved_by_its_address() -> None:
+    moved = load_device("hbm3-pim-bank", changes=["banks.unit=buffer"]).record
+    assert isinstance(moved, NearBankPim)
+    assert inside_energy_j_per_byte(moved) == pytest.approx(3.29 * 8e-12)

@@ -202,7 +202,7 @@ def is_seen(name: str) -> bool:
     if kind == "crossbar":
         return some(r"arrays\.(rows|columns|arrays)") and some(r"arrays\.(settle_time|adc_.*|cell_.*)")
     if kind == "near-bank-pim":
-        return some(r"banks\.peak\..*|banks\.bandwidth") and some(r"host\.levels\.dram\..*|banks\..*")
+        return some(r"banks\.peak\..*|banks\.parallelism") and some(r"host\.levels\.dram\..*|banks\..*")
     return some(r"peak\..*") and some(r"levels\.[a-z0-9_]+\.(bandwidth|capacity)")
 
 

@@ -39,9 +39,11 @@ PATHS = {
     "h100-sxm-parts": ("movement_overhead", "levels.l2.tile", "levels.l1.read_energy", "levels.l2.capacity"),
     "samsung-hbm2-pim": (
         *(f"host.{path}" for path in HOST),
-        "banks.parts", "banks.bandwidth", "banks.read_energy", "banks.peak.bf16", "banks.mac_energy",
-        "banks.switch_time", "banks.standby_power",
+        "banks.parts", "banks.parallelism", "banks.peak.bf16", "banks.mac_energy", "banks.switch_time",
+        "banks.standby_power", "banks.command_overhead", "path.activation", "path.column", "path.io",
     ),
+    "hbm3-pim-bank-group": ("banks.power_budget", "path.group", "path.global", "path.tsv"),
+    "skhynix-gddr6-aim": ("banks.pins_bandwidth",),
     "isaac-rram": (
         *(f"host.{path}" for path in HOST),
         "arrays.parts", "arrays.rows", "arrays.columns", "arrays.weight_bits", "arrays.dac_bits", "arrays.adc_energy",

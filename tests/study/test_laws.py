@@ -15,6 +15,7 @@ from npuwatt.arrays import Array, column
 from npuwatt.device.accelerator import Accelerator
 from npuwatt.device.costs import PhaseCosts
 from npuwatt.device.evaluate import Device, host_of, rest_power_w
+from npuwatt.device.nearbank import inside_bandwidth_bytes_per_s
 from npuwatt.preset import library
 from npuwatt.preset.paths import with_value
 from npuwatt.study.inference import Inference, inference
@@ -65,7 +66,7 @@ def fastest_bytes_per_s(chip: Device) -> float:
     outside = float(np.max(host_of(chip).memory.bandwidth_bytes_per_s))
     if chip.kind != "near-bank-pim":
         return outside
-    return max(outside, float(chip.banks.parts_count * chip.banks.bandwidth_bytes_per_s))
+    return max(outside, float(chip.banks.parts_count * inside_bandwidth_bytes_per_s(chip)))
 
 
 @pytest.mark.parametrize("shape", NETWORKS)
