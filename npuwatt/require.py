@@ -56,3 +56,11 @@ def counts(least: int, most: int = 10**9, **values: int) -> None:
     for name, value in values.items():
         if not least <= value <= most:
             _fail(name, value, f"a whole number from {least} to {most}")
+
+
+def within(least: float, most: float, **values: Any) -> None:
+    """Each is from `least` to `most`."""
+    for name, value in values.items():
+        low, high = _extremes(value)
+        if not (low >= least and high <= most):
+            _fail(name, low if not low >= least else high, f"a number from {least:g} to {most:g}")

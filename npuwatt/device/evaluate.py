@@ -81,8 +81,8 @@ def rest_power_w(device: Device) -> Real:
 
 
 def weights_in_cells_count(device: Device) -> Real | None:
-    """Weights one board holds in cells that compute, apart from its main memory; None if it has no such cells."""
-    if device.kind == "crossbar":
+    """Weights one board holds in cells that compute, apart from its main memory; None if they lie in main memory."""
+    if device.kind == "crossbar" and not device.arrays.is_streamed:
         from npuwatt.device.crossbar import weights_held_count
 
         return weights_held_count(device.arrays)

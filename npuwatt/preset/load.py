@@ -207,6 +207,14 @@ class Reader:
         if kind not in self.described:
             self.described[kind] = _described(kind)
         hints, known = self.described[kind]
+        told = {key: tree[key] for key in self.defaults if key in tree and key not in (*known, *skip)}
+        if told and address:  # of all numbers inside
+            outside = self.defaults
+            self.defaults = (dict.fromkeys(outside) if "source" in told else outside) | told
+            try:
+                return self.record(tree, kind, address, (*skip, *told))
+            finally:
+                self.defaults = outside
         before = self.blocked
         for key in tree:
             if key not in known and key not in skip:

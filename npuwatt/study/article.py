@@ -22,7 +22,7 @@ from npuwatt.workload.request import Request, Width
 T = TypeVar("T", bound=Record)
 NAME = "article"
 USUAL_WIDTH = "int8"
-_SPENT = ("_j", "_j_per_byte", "_j_per_mac", "_w")
+_SPENT = ("_j", "_j_per_byte", "_j_per_mac", "_w", "_v")
 
 
 class Constants(Record):
@@ -53,10 +53,7 @@ def with_article_constants(device: Chosen[Device]) -> Chosen[Device]:
         )
         record = replace(silent, host=_counting(silent.host, chosen.record), banks=banks)
     else:
-        from npuwatt.device.crossbar import uses_of_a_cell
-
-        each_j = chosen.record.mac_energy_j_per_mac / uses_of_a_cell(silent.arrays)
-        arrays = replace(silent.arrays, cell_energy_j=each_j)
+        arrays = replace(silent.arrays, logic_energy_j_per_mac=chosen.record.mac_energy_j_per_mac)
         record = replace(silent, host=_counting(silent.host, chosen.record), arrays=arrays)
     return replace(device, record=record, citations=device.citations | chosen.citations, is_changed=True)
 
@@ -79,13 +76,15 @@ def _silenced(record: T) -> T:
     changes: dict[str, Any] = {}
     for name in names_of(record):
         value = getattr(record, name)
-        if isinstance(value, Record):
+        if isinstance(value, Record) and name != "noise":  # noise spends nothing
             changes[name] = _silenced(value)
         elif isinstance(value, Mapping):
             changes[name] = {
                 key: _silenced(inner) if isinstance(inner, Record) else inner for key, inner in value.items()
             }
-        elif (suffix_of(name) in _SPENT and name != "power_cap_w") or name.endswith("overhead_ratio"):
+        elif name == "energy_over_law_ratio" or name.endswith("overhead_ratio"):
+            changes[name] = 0.0
+        elif suffix_of(name) in _SPENT and name != "power_cap_w":
             changes[name] = 0.0
         elif name.startswith("regulator"):
             changes[name] = 1.0

