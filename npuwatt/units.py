@@ -61,7 +61,7 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_siemens": ("S", "uS"),
     "_ohm": ("ohm", "ohm"),
     "_farad": ("F", "fF"),
-    "_k": ("K", "K"),
+    "_k": ("K", "K or degC"),
     "_fraction": ("1", "0.9 or 90 %"),
     "_ratio": ("1", "1.5"),
     "_count": ("1", "8"),
@@ -126,6 +126,8 @@ def parse(text: str | float, suffix: str) -> float:
     if match is None:
         raise NpuwattError(f"{shown(text)} is not a finite number; expected one like '4 {example}'")
     number, unit = float(match[1]), match[2]
+    if suffix == "_k" and unit == "degC":  # the one unit whose zero lies elsewhere
+        number, unit = number + 273.15, "K"
     if not unit and dimension != "1":
         raise NpuwattError(f"{shown(text)} has no unit; expected a unit like {example}")
     found = _unit(unit)

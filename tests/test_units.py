@@ -59,6 +59,7 @@ FIXED = settings(derandomize=True, deadline=None)
         ("1333 ohm", "_ohm", 1333),
         ("0.35 fF", "_farad", 0.35e-15),
         ("300 K", "_k", 300),
+        ("85 degC", "_k", 358.15),
         ("0.5 eV", "_j", 0.801088317e-19),
         ("30 %", "_fraction", 0.3),
         ("0.9", "_fraction", 0.9),

@@ -28,7 +28,9 @@ def changed(document: Document, changes: Sequence[str], prefix: str) -> Document
     return replace(document, tree=tree, edits=edits)
 
 
-def _with_leaf(tree: Any, path: list[str], value: Any, address: str) -> dict[str, Any]:
+def _with_leaf(tree: Any, path: list[str], value: Any, address: str) -> Any:
+    if isinstance(tree, list):
+        return list(_with_leaf(_entries(tree), path, value, address).values())
     if not isinstance(tree, dict):
         raise NpuwattError(
             f"--set {shown(address)}: {path[0]} is inside a single value; expected an address above it"
@@ -36,12 +38,19 @@ def _with_leaf(tree: Any, path: list[str], value: Any, address: str) -> dict[str
     key, rest = path[0], path[1:]
     if rest:
         inner = tree.get(key, {})
-        if isinstance(inner, list):
-            raise NpuwattError(f"--set {shown(address)}: {key} is a list; expected an address outside it")
+        if isinstance(inner, list) and rest[0] not in _entries(inner):
+            raise NpuwattError(f"--set {shown(address)}: names no entry{_members(_entries(inner))}")
         return tree | {key: _with_leaf(inner, rest, value, address)}
+    if isinstance(tree.get(key), list):
+        raise NpuwattError(f"--set {shown(address)}: names a list{_members(_entries(tree[key]))}")
     if isinstance(tree.get(key), dict) and "value" not in tree[key]:
         raise NpuwattError(f"--set {shown(address)}: names a group{_members(tree[key])}")
     return tree | {key: {"value": value, "source": "assumed", "where": "set by the user"}}
+
+
+def _entries(listed: Sequence[Any]) -> dict[str, Any]:
+    """The entries of a list by the keys that addresses call them: '0', '1' and so on."""
+    return {str(place): item for place, item in enumerate(listed)}
 
 
 def _members(group: Mapping[str, Any]) -> str:
@@ -57,6 +66,8 @@ def value_at(record: Any, path: Sequence[str], address: str) -> tuple[Any, str]:
 
 
 def _step(value: Any, key: str, suffix: str, address: str) -> tuple[Any, str]:
+    if isinstance(value, tuple):
+        value = _entries(value)
     if isinstance(value, Mapping):
         if key not in value:
             raise NpuwattError(
@@ -82,6 +93,8 @@ def with_values(record: Any, changes: Mapping[tuple[str, ...], Any]) -> Any:
     grouped: dict[str, dict[tuple[str, ...], Any]] = {}
     for path, value in changes.items():
         grouped.setdefault(path[0], {})[path[1:]] = value
+    if isinstance(record, tuple):
+        return tuple(with_values(_entries(record), changes).values())
     if isinstance(record, Mapping):
         return {**record, **{key: with_values(record[key], inner) for key, inner in grouped.items()}}
     names = {units.key_of(name): name for name in names_of(record)}
@@ -96,7 +109,7 @@ def is_number_field(record: Any, path: Sequence[str]) -> bool:
     parent = record
     for key in path[:-1]:
         parent, _ = _step(parent, key, "", ".".join(path))
-    if isinstance(parent, Mapping):
+    if isinstance(parent, (Mapping, tuple)):
         return True
     kinds = {units.key_of(name): kind for name, kind in type(parent).__annotations__.items()}
     return kinds.get(path[-1]) == "Real"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from npuwatt.device.accelerator import Accelerator
+from npuwatt.device.drift import Noise
 from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset.load import Document, Loaded, parse_yaml, read_record, read_yaml, scalar
 from npuwatt.preset.paths import changed, is_number_field, value_at, with_value
@@ -314,3 +315,22 @@ def test_a_value_is_found_and_replaced_at_its_address() -> None:
         value_at(chip, ["levels", "dram", "read_enrgy"], "x")
     with pytest.raises(NpuwattError, match="power_cap"):
         with_value(chip, ["power_cap"], 0.0)
+
+
+def test_an_entry_of_a_list_has_an_address() -> None:
+    noise = parse_yaml(
+        b"scale: 1 uS\nprogramming: [1 uS, {value: 2 uS, low: 1 uS, high: 3 uS}]\nsource: sheet\nwhere: here\n",
+        "n.yaml",
+    )
+    after = read_record(changed(noise, ["programming.1=5 uS"], "n"), Noise, SOURCES)
+    assert after.record.programming_siemens == (1e-6, 5e-6)
+    assert after.evidence["programming.1"].where == "set by the user"
+    for change, told in (
+        ("programming.2=5 uS", "names no entry; expected one of 0, 1"),
+        ("programming=5 uS", "names a list; expected one of 0, 1"),
+    ):
+        with pytest.raises(NpuwattError, match=told):
+            changed(noise, [change], "n")
+    assert with_value(after.record, ["programming", "0"], 9e-6).programming_siemens == (9e-6, 5e-6)
+    assert value_at(after.record, ["programming", "0"], "n.programming.0") == (1e-6, "_siemens")
+    assert is_number_field(after.record, ["programming", "0"])
