@@ -323,7 +323,7 @@ def test_an_entry_of_a_list_has_an_address() -> None:
         "n.yaml",
     )
     after = read_record(changed(noise, ["programming.1=5 uS"], "n"), Noise, SOURCES)
-    assert after.record.programming_siemens == (1e-6, 5e-6)
+    assert after.record.programming_siemens == pytest.approx((1e-6, 5e-6))
     assert after.evidence["programming.1"].where == "set by the user"
     for change, told in (
         ("programming.2=5 uS", "names no entry; expected one of 0, 1"),
@@ -331,6 +331,6 @@ def test_an_entry_of_a_list_has_an_address() -> None:
     ):
         with pytest.raises(NpuwattError, match=told):
             changed(noise, [change], "n")
-    assert with_value(after.record, ["programming", "0"], 9e-6).programming_siemens == (9e-6, 5e-6)
-    assert value_at(after.record, ["programming", "0"], "n.programming.0") == (1e-6, "_siemens")
+    assert with_value(after.record, ["programming", "0"], 9e-6).programming_siemens == pytest.approx((9e-6, 5e-6))
+    assert value_at(after.record, ["programming", "0"], "n.programming.0") == (pytest.approx(1e-6), "_siemens")
     assert is_number_field(after.record, ["programming", "0"])
