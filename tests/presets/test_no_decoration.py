@@ -1,0 +1,125 @@
+"""Every number in a preset of a memory that computes changes some answer: none is there for show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from npuwatt.device.evaluate import Device
+from npuwatt.errors import NpuwattError
+from npuwatt.preset import library
+from npuwatt.preset.paths import value_at, with_value
+from npuwatt.record import replace
+from npuwatt.study.inference import inference
+from npuwatt.study.scenario import Chosen, load_device, load_network
+from npuwatt.workload.network import Network
+from npuwatt.workload.request import Request
+
+ROOT = Path(library.presets_root())
+KINDS = ("near-bank-pim",)
+DEVICES = sorted(
+    path.stem
+    for path in (ROOT / "devices").glob("*.yaml")
+    if any(f"kind: {kind}" in path.read_text() for kind in KINDS)
+)
+# Both ways, mild first; the wild ones are for what limits nothing until it is far off, such as a capacity.
+FACTORS = (1.3, 1 / 1.3, 2.0, 0.5, 4.0, 0.25, 10.0, 0.1, 100.0, 0.01)
+FROM_NOTHING = {
+    "_j_per_byte": 1e-12,
+    "_j_per_mac": 1e-12,
+    "_w": 1.0,
+}  # in place of a factor where a number is 0
+Answer = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Question(NamedTuple):
+    network: str
+    request: Request
+    devices: float | None
+
+
+def questions() -> Iterator[Question]:
+    """One sequence and many, wide numbers and narrow ones, on as few devices as hold it and on two."""
+    for width in ("bf16", "fp16", "int8"):
+        widths: Any = dict.fromkeys(("weights", "activations", "kv_cache"), width)
+        for batch in (1.0, 300.0):
+            asked = replace(Request(batch=batch, input_len=300, output_len=40), **widths)
+            yield Question("llama-3.1-8b", asked, None)
+            yield Question("llama-3.1-8b", asked, 2.0)
+            if batch == 1:  # state-space layers, which no unit in a memory computes
+                yield Question("nemotron-nano-9b-v2", asked, None)
+
+
+QUESTIONS = tuple(questions())
+
+
+@cache
+def device(name: str) -> Chosen[Device]:
+    return load_device(str(ROOT / "devices" / f"{name}.yaml"))
+
+
+@cache
+def network(name: str) -> Network:
+    return load_network(str(ROOT / "networks" / f"{name}.yaml")).record
+
+
+def answer(record: Device, asked: Question) -> Answer:
+    """Devices needed, times and energies by component; nothing where the device does not compute such numbers."""
+    try:
+        found = inference(network(asked.network), asked.request, record, asked.devices)
+    except NpuwattError:
+        return np.zeros(0)
+    parts = [found.devices_needed, found.ttft_s, found.tpot_s, *found.energy_j.values()]
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def others(record: Device, address: str) -> Iterator[Device]:
+    """The device with other values of one number, those left out that it may not have."""
+    now, suffix = value_at(record, address.split("."), address)
+    for value in [now * factor for factor in FACTORS] if now else [FROM_NOTHING[suffix]]:
+        try:
+            yield with_value(record, address.split("."), value)
+        except NpuwattError:
+            continue
+
+
+def answers(record: Device) -> list[Answer]:
+    return [answer(record, asked) for asked in QUESTIONS]
+
+
+def matters(record: Device, address: str, now: list[Answer]) -> bool:
+    """Whether some value of a number gives some question another answer than `now`."""
+    for other in others(record, address):
+        for before, asked in zip(now, QUESTIONS, strict=True):
+            after = answer(other, asked)
+            if after.shape != before.shape or not np.allclose(
+                after, before, rtol=1e-9, atol=0, equal_nan=True
+            ):
+                return True
+    return False
+
+
+@cache
+def answers_of(name: str) -> list[Answer]:
+    return answers(device(name).record)
+
+
+CASES = [(name, address) for name in DEVICES for address in device(name).evidence]
+
+
+@pytest.mark.parametrize(("name", "address"), CASES)
+def test_each_number_of_a_preset_changes_an_answer(name: str, address: str) -> None:
+    assert matters(device(name).record, address, answers_of(name)), (
+        "changes no energy, time or number of devices"
+    )
+
+
+def test_a_number_for_show_is_found() -> None:
+    # A power budget so large that no value near it ever limits a board.
+    shown = with_value(device("samsung-hbm2-pim").record, ["banks", "power_budget"], 1e9)
+    assert not matters(shown, "banks.power_budget", answers(shown))
