@@ -95,3 +95,22 @@ def test_the_article_changes_energies_and_no_time() -> None:
     # Caps aside: with so little energy none is reached.
     plain = compare(["gpu"], weights="int8", activations="int8", kv_cache="int8").answers[0].result
     assert answered().answers[0].result.tpot_s == pytest.approx(plain.tpot_s, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["pim", "hbm3-pim-bank", "hbm3-pim-bank-group"])
+def test_units_in_a_memory_keep_their_pace_when_their_bits_cost_nothing(name: str) -> None:
+    # Their power budget lets fewer banks read at once; energies of zero must not set them free.
+    sourced, article = (
+        compare([name], constants=constants, weights="bf16", activations="bf16", kv_cache="bf16")
+        for constants in ("sourced", "article")
+    )
+    before, after = (found.answers[0].result.tpot_s.item() for found in (sourced, article))  # below any cap
+    assert after == pytest.approx(before, rel=1e-9)
+
+
+def test_the_sourced_share_of_a_board_that_computes_in_memory_counts_the_whole_way_to_its_host() -> None:
+    # By hand, pJ for a weight of one byte: 3.59 to the pins, 0.29, 1.6 and 0.33 behind them, control and regulators.
+    moving = 8 * (3.59 + 0.29 + 1.6 + 0.33) * (1 + 1.95) / 0.9
+    multiplying = 0.0974
+    found = 1 - share(answered(names=("hbm3-pim-bank",)), "decode", "sourced_fraction")
+    assert found == pytest.approx(multiplying / (moving + multiplying / 0.9), rel=1e-3)
