@@ -32,7 +32,7 @@ def total(values: Any) -> Array:
 def side_by_side(columns: Iterable[Real]) -> Array:
     """Numbers and (P, 1) columns joined along the last axis: (P, L), or (1, L) if none varies."""
     numbers = list(columns)
-    if all(np.ndim(number) == 0 for number in numbers):
+    if all(getattr(number, "ndim", 0) == 0 for number in numbers):  # np.ndim makes an array of each float
         return np.array([numbers], dtype=np.float64)
     parts = [np.atleast_2d(np.asarray(number, dtype=np.float64)) for number in numbers]
     if len(parts) == 1:

@@ -90,8 +90,8 @@ def estimate(
     """
     asked, style = o.asked(locals()), check_format(style, as_json)
     check_output(output)
+    from npuwatt.report.estimate_view import estimate_report
     from npuwatt.report.records import estimate_record
-    from npuwatt.report.views import estimate_report
     from npuwatt.study.estimate import estimate as answer
 
     found = answer(device, **asked)

@@ -31,6 +31,8 @@ def lines_of(record: Record) -> list[Record]:
     if record["schema"] == "npuwatt.estimate/1":
         return [{"phase": phase["phase"], **op} for phase in record["phases"] for op in phase["ops"]]
     found: list[Record] = record[_LISTS[record["schema"]]]
+    if record["schema"] == "npuwatt.compare/1":  # phases have lines of their own in an estimate
+        return [{name: value for name, value in line.items() if name != "phases"} for line in found]
     return found
 
 

@@ -11,11 +11,13 @@ from npuwatt import __version__
 from npuwatt.arrays import Array
 from npuwatt.device.costs import LIMITS
 from npuwatt.device.evaluate import Device
+from npuwatt.report.winners import phase_records, winner_records
 from npuwatt.study.compare import Answer, Comparison
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.inference import METRICS, Inference
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
+from npuwatt.study.winners import kinds_of
 
 if TYPE_CHECKING:
     from npuwatt.study.estimate import Estimate
@@ -39,8 +41,12 @@ def whole(value: Any) -> int | None:
 
 def compare_record(comparison: Comparison) -> Record:
     """A comparison as the record of schema npuwatt.compare/1."""
-    asked = comparison.question
-    results = [result_record(asked, answer) | {"notes": list(answer.notes)} for answer in comparison.answers]
+    asked, answers = comparison.question, comparison.answers
+    kinds = [[kinds_of(answer.device.record, phase) for phase in answer.phases] for answer in answers]
+    results = [
+        result_record(asked, answer) | {"phases": phase_records(answer, own), "notes": list(answer.notes)}
+        for answer, own in zip(answers, kinds, strict=True)
+    ]
     first = results[0]["energy_per_output_token_j"]
     for result in results:
         own = result["energy_per_output_token_j"]
@@ -50,6 +56,7 @@ def compare_record(comparison: Comparison) -> Record:
         "npuwatt": __version__,
         "request": request_record(asked),
         "results": results,
+        "winners": winner_records(answers, kinds),
         "notes": [*asked.notes, *asked.warnings],
         "presets": preset_records(asked),
         "sources": source_records(asked),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from npuwatt.device.costs import LIMITS
+from npuwatt.device.costs import COMPONENTS, LIMITS
 from npuwatt.device.evaluate import KINDS
 from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.preset.evidence import QUALITIES
@@ -15,6 +15,7 @@ from npuwatt.report.schema_parts import (
     FLAG,
     MAYBE,
     MAYBE_COUNT,
+    MAYBE_TEXT,
     NUMBER,
     TEXT,
     TEXTS,
@@ -25,6 +26,7 @@ from npuwatt.report.schema_parts import (
 from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.question import CONSTANTS, MODES
+from npuwatt.study.winners import PLACES
 from npuwatt.workload.ops import Kind
 from npuwatt.workload.request import WIDTHS
 
@@ -87,10 +89,12 @@ _SOURCES = list_of(object_of({"key": TEXT, "citation": TEXT}))
 _USED = list_of(
     object_of({"name": TEXT, "folder": TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
 )
+_KIND: Schema = {"enum": [*get_args(Kind), "software"]}
+_PHASE_NAME: Schema = {"enum": ["prefill", "decode", "mixed"]}
 _OP = object_of(
     {
         "name": TEXT,
-        "kind": {"enum": [*get_args(Kind), "software"]},
+        "kind": _KIND,
         "count": COUNT,
         "macs": NUMBER,
         "weight_bytes": NUMBER,
@@ -105,7 +109,7 @@ _OP = object_of(
 )
 _PHASE = object_of(
     {
-        "phase": {"enum": ["prefill", "decode", "mixed"]},
+        "phase": _PHASE_NAME,
         "steps_fraction": MAYBE,
         "context_tokens": COUNT,
         "time_s": MAYBE,
@@ -118,6 +122,39 @@ _PHASE = object_of(
         "ops": list_of(_OP),
     }
 )
+_COST = {
+    "time_s": MAYBE,
+    "energy_j": MAYBE,
+    "energy_by_component_j": _of_numbers(nullable=True),
+    "bound_by": _BOUND,
+    "where": {"type": ["array", "null"], "items": {"enum": list(PLACES)}},
+}
+_PHASE_BY_KIND = object_of(
+    {
+        "phase": _PHASE_NAME,
+        "steps_fraction": MAYBE,
+        "context_tokens": COUNT,
+        **_COST,
+        "kinds": list_of(object_of({"kind": _KIND, **_COST})),
+    }
+)
+_LEAD: Schema = {"device": TEXT, "close": TEXTS, "next": MAYBE_TEXT}
+_WINNER = object_of(
+    {
+        "phase": _PHASE_NAME,
+        "kind": {"enum": [*_KIND["enum"], None]},
+        "devices": TEXTS,
+        "fastest": object_of(
+            {**_LEAD, "time_ratio": MAYBE, "bound_by": _BOUND, "where": _COST["where"],
+             "next_bound_by": _BOUND, "next_where": _COST["where"]}
+        ),
+        "least_energy": object_of(
+            {**_LEAD, "energy_ratio": MAYBE, "saved_j": MAYBE,
+             "saved_on": {"type": ["array", "null"], "items": {"enum": list(COMPONENTS)}}}
+        ),
+        "why": TEXT,
+    }
+)  # fmt: skip
 _ARTICLE = object_of(
     {
         "mac_energy_j": NUMBER,
@@ -152,7 +189,14 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         "The same request on several devices; SI numbers, energies per output token unless their name says otherwise.",
         {
             "request": _REQUEST,
-            "results": list_of(object_of(_DEVICE | _ANSWER | {"energy_ratio_to_first": MAYBE, "notes": TEXTS})),
+            "results": list_of(
+                object_of(
+                    _DEVICE
+                    | _ANSWER
+                    | {"energy_ratio_to_first": MAYBE, "phases": list_of(_PHASE_BY_KIND), "notes": TEXTS}
+                )
+            ),
+            "winners": list_of(_WINNER),
             "notes": TEXTS,
             "presets": _USED,
             "sources": _SOURCES,

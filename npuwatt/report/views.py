@@ -1,13 +1,14 @@
-"""Records as reports for people: rounding, prefixes, bars and the sentence under the table."""
+"""A comparison for people: rounding, prefixes, bars, who wins, and the sentence under the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
+from npuwatt.report.winners import LEGEND, place_notes, winner_tables
 from npuwatt.report.words import (
+    NAMES,
     bound,
     confidence_line,
     label,
@@ -15,20 +16,12 @@ from npuwatt.report.words import (
     quantity,
     ratio,
     request_line,
-    software_line,
+    serving_lines,
 )
+from npuwatt.study.winners import CLOSE, GROUPS
 
 Record = dict[str, Any]
-_NAMES = {
-    "arithmetic": "arithmetic",
-    "conversion": "converters",
-    "on_chip": "on-chip movement",
-    "dram": "DRAM",
-    "links": "links",
-    "overhead": "control and regulators",
-    "static": "static power",
-}
-_SHORT = _NAMES | {"on_chip": "on-chip", "overhead": "control", "static": "static"}
+_SHORT = NAMES | {"on_chip": "on-chip", "overhead": "control", "static": "static"}
 _LETTERS = {
     "arithmetic": "A",
     "conversion": "V",
@@ -39,17 +32,15 @@ _LETTERS = {
     "static": "S",
 }
 BAR = 24
-CLOSE = 1.05  # energies closer than this are told apart by no constant here
 
-# What a difference is put down to. Constants fitted at the board hold control and regulators inside on-chip movement,
-# so the two are told apart for no device.
+# What a difference is put down to, by the first component of its group.
 _GROUPS = {
-    "arithmetic": ("arithmetic",),
-    "converters": ("conversion",),
-    "DRAM": ("dram",),
-    "on-chip movement, control and regulators": ("on_chip", "overhead"),
-    "links": ("links",),
-    "static power": ("static",),
+    "arithmetic": "arithmetic",
+    "conversion": "converters",
+    "dram": "DRAM",
+    "on_chip": "on-chip movement, control and regulators",
+    "links": "links",
+    "static": "static power",
 }
 
 
@@ -72,7 +63,7 @@ def legend(records: Sequence[Record]) -> list[str]:
         for name in _LETTERS
         if any((record["energy_by_component_j"] or {}).get(name) for record in records)
     ]
-    return ["energy: " + ", ".join(f"{_LETTERS[name]} {_NAMES[name]}" for name in used)] if used else []
+    return ["energy: " + ", ".join(f"{_LETTERS[name]} {NAMES[name]}" for name in used)] if used else []
 
 
 def _labelled(results: Sequence[Record]) -> list[Record]:
@@ -134,22 +125,25 @@ def compare_report(record: Record) -> Report:
         ),
         left=("bound by", "evidence", "energy of a token"),
     )  # fmt: skip
-    notes = [*legend(results), *record["notes"]]
+    labels = {result["device"]: label(result) for result in results}
+    of_phases, of_all = winner_tables(record, labels)
+    notes = [*legend(results), *([LEGEND] if of_all else []), *record["notes"]]
     notes += [f"{label(result)}: {note}" for result in results for note in result["notes"]]
+    notes += place_notes(record, labels)
     notes += [confidence_line(result) for result in results if result["confidence"]]
-    notes += _of_serving(record["request"], results) + _stands_for(results)
-    tables, sentences = (speed, energy), [_verdict(results)]
+    notes += serving_lines(record["request"], results) + _stands_for(results)
+    tables, sentences = (speed, energy, *of_phases), [_verdict(results)]
     if "article" in record:
         claims = _article_table(record["article"])
         sentences.append(_article_sentence(record["article"]))
         return Report(
-            heading=request_line(record["request"]), tables=(*tables, claims), wide=(wide, claims),
+            heading=request_line(record["request"]), tables=(*tables, claims), wide=(wide, *of_all, claims),
             sentences=tuple(sentences), notes=tuple(notes),
         )  # fmt: skip
     return Report(
         heading=request_line(record["request"]),
         tables=tables,
-        wide=(wide,),
+        wide=(wide, *of_all),
         sentences=tuple(sentences),
         notes=tuple(notes),
     )
@@ -176,17 +170,6 @@ def _largest(parts: dict[str, float] | None, most: int) -> str:
         return "-"
     names = sorted(parts, key=lambda name: -parts[name])[:most]
     return ", ".join(f"{_SHORT[name]} {percent(parts[name] / whole)}" for name in names)
-
-
-def _of_serving(request: Record, results: Sequence[Record]) -> list[str]:
-    """How much of each device's answer is software, and what the times of a server mean."""
-    if request["mode"] != "serving":
-        return []
-    lines = [software_line(result) for result in results if result["fits"]]
-    return [
-        *lines,
-        "TPOT is the mean step, ITL the median one; TTFT leaves out waiting for a place in the batch",
-    ]
 
 
 def _stands_for(results: Sequence[Record]) -> list[str]:
@@ -221,7 +204,7 @@ def _verdict(results: Sequence[Record]) -> str:
         return (
             f"{label(best)} and {label(other)} spend about the same energy on a token, {both}{trust}.{speed}"
         )
-    saved = {name: _of_group(other, parts) - _of_group(best, parts) for name, parts in _GROUPS.items()}
+    saved = {_GROUPS[parts[0]]: _of_group(other, parts) - _of_group(best, parts) for parts in GROUPS}
     most = max(saved, key=lambda name: saved[name])
     return (
         f"{label(best)} needs the least energy per token, {both} on {label(other)} ({_less(own / theirs)}), "
@@ -266,100 +249,4 @@ def _article_sentence(article: Record) -> str:
         f"The article's ratio is {article['dram_byte_to_mac_ratio']:g}:1 ({quantity(dram, 'J')} a byte from DRAM, {quantity(mac, 'J')} "
         f"a MAC). Its 'over 90 % is data movement' is {dram / 1e-12:g}/({dram / 1e-12:g} + {mac / 1e-12:g} B) for weights alone: true in "
         f"decode up to batch {article['above_90_percent_up_to_batch']}, and not in prefill."
-    )
-
-
-def estimate_report(record: Record) -> Report:
-    """One device op by op and level by level."""
-    wide = [table for phase in record["phases"] for table in (_ops_table(phase), _levels_table(phase))]
-    tables = [_without(table, "share") if "op" in table.columns else table for table in wide]
-    notes = [f"evidence: {record['evidence']}", *record["notes"]]
-    notes += [confidence_line(record)] if record["confidence"] else []
-    notes += _of_serving(record["request"], [record])
-    return Report(
-        heading=f"{label(record)} ({record['preset']}): {request_line(record['request'])}",
-        tables=tuple(tables),
-        wide=tuple(wide),
-        sentences=(_pace(record),),
-        notes=tuple(notes),
-    )
-
-
-def _pace(record: Record) -> str:
-    """How fast a device answers, and for how much."""
-    if not record["fits"]:
-        return f"{label(record)} does not hold this request; see the notes."
-    step = quantity(record["tpot_s"], "s")
-    if record["request"]["mode"] == "serving":
-        pace = f"gives each sequence a token every {step} (median {quantity(record['median_itl_s'], 's')})"
-    else:
-        pace = f"answers in {quantity(record['ttft_s'], 's')}" + (
-            f" + {step} a token" if record["tpot_s"] is not None else ""
-        )
-    return (
-        f"{label(record)} {pace}, at {quantity(record['power_w'], 'W')} and "
-        f"{quantity(record['energy_per_output_token_j'], 'J')} a token; {bound(record['bound_by'])} sets most of the time."
-    )
-
-
-def _ops_table(phase: Record) -> Table:
-    whole_s, whole_j = phase["time_s"] or 0.0, phase["energy_j"] or 0.0
-    rows = [
-        (
-            op["name"],
-            f"{op['count']}",
-            quantity(op["macs"], "MAC"),
-            quantity(op["weight_bytes"] + op["activation_bytes"] + op["kv_bytes"] + op["link_bytes"], "B"),
-            quantity(op["intensity_macs_per_byte"]),
-            quantity(op["time_s"], "s"),
-            quantity(op["energy_j"], "J"),
-            percent(op["energy_j"] / whole_j) if whole_j and op["energy_j"] is not None else "-",
-            bound(op["bound_by"]),
-        )
-        for op in phase["ops"]
-    ]
-    total = ("total", "", "", "", quantity(phase["intensity_macs_per_byte"]), quantity(whole_s or None, "s"),
-             quantity(whole_j or None, "J"), "", "power cap" if (phase["power_stretch_ratio"] or 1) > 1.0001 else "")  # fmt: skip
-    context = f" at {phase['context_tokens']} tokens of context" if phase["phase"] != "prefill" else ""
-    return Table(
-        title=f"{_step(phase)}{context}; ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
-        columns=("op", "layers", "MACs", "moved", "MAC/B", "time", "energy", "share", "bound by"),
-        rows=(*rows, total),
-        left=("bound by",),
-    )
-
-
-def _step(phase: Record) -> str:
-    """What a phase is called: in serving, by whether it takes prompts along, and how often it comes."""
-    if phase["steps_fraction"] is None:
-        return "one decode step" if phase["phase"] == "decode" else "prefill"
-    name = "a step that takes prompts along" if phase["phase"] == "mixed" else "a step without prompts"
-    return f"{name} ({percent(phase['steps_fraction'])} of all)"
-
-
-def _without(table: Table, name: str) -> Table:
-    """A table without one of its columns."""
-    kept = [i for i, column in enumerate(table.columns) if column != name]
-    return replace(
-        table,
-        columns=tuple(table.columns[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
-    )
-
-
-def _levels_table(phase: Record) -> Table:
-    components = phase["energy_by_component_j"] or {}
-    whole = sum(components.values())
-    rows = [
-        (level["name"], quantity(level["bytes"], "B"), quantity(level["energy_j"], "J"), "")
-        for level in phase["levels"]
-    ]
-    rows += [
-        (_NAMES[name], "", quantity(joules, "J"), percent(joules / whole) if whole else "-")
-        for name, joules in components.items()
-    ]
-    return Table(
-        title="levels, then energy by component",
-        columns=("part", "bytes", "energy", "share"),
-        rows=tuple(rows),
     )

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from npuwatt.units import show_in
 
 Record = dict[str, Any]
+NAMES = {
+    "arithmetic": "arithmetic",
+    "conversion": "converters",
+    "on_chip": "on-chip movement",
+    "dram": "DRAM",
+    "links": "links",
+    "overhead": "control and regulators",
+    "static": "static power",
+}
 _BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
 
 
-def quantity(value: float | None, unit: str = "") -> str:
+def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
     """A number for people, or a dash where there is none."""
-    return "-" if value is None else show_in(value, unit)
+    return "-" if value is None else show_in(value, unit, digits)
 
 
 def percent(share: float) -> str:
@@ -23,6 +33,11 @@ def percent(share: float) -> str:
 def ratio(value: float | None) -> str:
     """A ratio: '0.67x'."""
     return "-" if value is None else f"{value:.3g}x"
+
+
+def factor(value: float | None) -> str:
+    """How many times better, in two digits: '2.1x'; nothing where the better one costs nothing."""
+    return "" if value is None else f"{value:.2g}x" if value < 99.5 else f"{value:.0f}x"
 
 
 def bound(name: str | None) -> str:
@@ -86,3 +101,22 @@ def software_line(result: Record) -> str:
         f"{label(result)}: software (host, launches, kernels that overlap or fill blocks in part) is {time} of the time and "
         f"{energy} of the energy of a token, against the ideal stack"
     )
+
+
+def serving_lines(request: Record, results: Sequence[Record]) -> list[str]:
+    """How much of each device's answer is software, and what the times of a server mean."""
+    if request["mode"] != "serving":
+        return []
+    lines = [software_line(result) for result in results if result["fits"]]
+    return [
+        *lines,
+        "TPOT is the mean step, ITL the median one; TTFT leaves out waiting for a place in the batch",
+    ]
+
+
+def step_name(phase: Record) -> str:
+    """What a phase is called: in serving, by whether it takes prompts along, and how often it comes."""
+    if phase["steps_fraction"] is None:
+        return "one decode step" if phase["phase"] == "decode" else "prefill"
+    name = "a step that takes prompts along" if phase["phase"] == "mixed" else "a step without prompts"
+    return f"{name} ({percent(phase['steps_fraction'])} of all)"

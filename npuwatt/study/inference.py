@@ -322,7 +322,7 @@ def _costs_in_turn(device: Device, ops: list[Op], devices: Real) -> Iterator[OpC
 
     Many points times all ops would leave the processor's cache; one op's column stays in it.
     """
-    many = max(np.size(devices), *(np.size(value) for op in ops for value in op[3:])) > 1
+    many = max(np.size(devices), *(getattr(value, "size", 1) for op in ops for value in op[3:])) > 1
     many = many or np.size(device_costs(device, table(ops[:1]), devices).time_s) > 1
     for group in [[op] for op in ops] if many else [ops]:
         yield device_costs(device, table(group), devices)

@@ -74,14 +74,7 @@ def _phases_of_request(asked: Question, device: Device, result: Inference) -> It
     for name, which, context_tokens in parts:
         ops = table(shared_ops(phase_ops(network, request, which), network, request, devices, sharing))
         costs = device_costs(device, ops, devices)
-        whole = phase_costs(
-            [costs],
-            static_power_w=static_power_w(device),
-            clocks_power_w=host_of(device).clocks_power_w,
-            power_cap_w=host_of(device).power_cap_w,
-            devices=devices,
-            limits=False,
-        )
+        whole = result.prefill if which == "prefill" else _step_costs(device, costs, devices)
         yield _taken_apart(asked, device, devices, name, context_tokens, ops, costs, whole)
 
 
@@ -110,6 +103,17 @@ def _phases_of_server(
         )
 
 
+def _step_costs(device: Device, costs: OpCosts, devices: Real) -> PhaseCosts:
+    return phase_costs(
+        [costs],
+        static_power_w=static_power_w(device),
+        clocks_power_w=host_of(device).clocks_power_w,
+        power_cap_w=host_of(device).power_cap_w,
+        devices=devices,
+        limits=False,
+    )
+
+
 def _middle_tokens(asked: Question) -> float:
     """The context at the middle of the answer."""
     return float(asked.request.input_len) + float(asked.request.output_len) // 2
@@ -135,7 +139,7 @@ def _taken_apart(
 ) -> PhaseTable:
     """One phase op by op: `costs` of its ops before the power cap, and `whole` after it."""
     time_s = costs.time_s * whole.stretch_ratio
-    rest_j = _rest_j(device, devices, time_s)
+    rest_j, nothing = _rest_j(device, devices, time_s), np.zeros((1, 1))
     limits, capped = list(costs.limits_s), whole.stretch_ratio.item() > 1 + 1e-9
     host, request = host_of(device), asked.request
     clocks_j = {"clocks": devices * host.clocks_power_w * whole.time_s} if "on_chip" in rest_j else {}
@@ -147,7 +151,7 @@ def _taken_apart(
         costs=whole,
         time_s=time_s,
         energy_by_component_j={
-            part: costs.energy_j.get(part, 0.0) + rest_j.get(part, 0.0) for part in whole.energy_j
+            part: costs.energy_j.get(part, nothing) + rest_j.get(part, nothing) for part in whole.energy_j
         },
         bound_by=tuple("power" if capped else limits[int(place)] for place in costs.owners()[0]),
         level_bytes=costs.level_bytes | dict.fromkeys(clocks_j, np.zeros((1, 1))),

@@ -124,6 +124,52 @@ def test_people_see_the_numbers_of_the_json_document(run: Run, name: str, style:
 
 
 @pytest.mark.parametrize("style", FOR_PEOPLE)
+@pytest.mark.parametrize("name", ["compare", "compare serving"])
+def test_people_see_who_wins_each_kind_that_matters_and_why(run: Run, name: str, style: str) -> None:
+    asked, _ = ASKED[name]
+    document = run(*asked, "--format", "json").json()
+    shown = [cells(line) for line in run(*asked, "--format", style, env={"COLUMNS": "200"}).out.splitlines()]
+    for winner in document["winners"]:
+        shares = [
+            kind[field] / phase[field]
+            for result in document["results"] for phase in result["phases"] for kind in phase["kinds"]
+            for field in ("time_s", "energy_j") if (phase["phase"], kind["kind"]) == (winner["phase"], winner["kind"])
+        ]  # fmt: skip
+        first = [winner["phase"]] if style != "table" else []  # in a terminal the phase is the table's title
+        rows = [row for row in shown if row[: len(first) + 1] == [*first, winner["kind"] or "all"]]
+        if shares and max(shares) < 0.01:
+            assert not rows
+        else:
+            assert winner["why"] in [row[-1] for row in rows]
+            assert any(says(row[-3], winner["fastest"], "time") for row in rows)
+            assert any(says(row[-2], winner["least_energy"], "energy") for row in rows)
+
+
+def says(cell: str, lead: Row, what: str) -> bool:
+    """Whether a cell names the leading device with its factor, or those that are as good."""
+    if lead["close"]:
+        return cell == "even" or cell == ", ".join([lead["device"], *lead["close"]])
+    name, ratio = cell.rsplit(" ", 1)
+    return name == lead["device"] and quantity(ratio) == pytest.approx(lead[f"{what}_ratio"], rel=0.05)
+
+
+@pytest.mark.parametrize("style", FOR_PEOPLE)
+@pytest.mark.parametrize(
+    "more", [("gpu",), ("gpu", "h200-sxm", "--network", "llama-3.1-70b", "--devices", "1")]
+)
+def test_nobody_wins_alone(run: Run, more: tuple[str, ...], style: str) -> None:
+    assert run("compare", *more, "--json").json()["winners"] == []
+    assert "who wins" not in run("compare", *more, "--format", style).out
+
+
+def test_a_line_of_a_comparison_has_no_phases(run: Run) -> None:
+    asked, _ = ASKED["compare"]
+    assert "phases" in run(*asked, "--json").json()["results"][0]
+    assert all("phases" not in line for line in run(*asked, "--format", "jsonl").lines())
+    assert "phases" not in run(*asked, "--format", "csv").out.splitlines()[0].split(",")
+
+
+@pytest.mark.parametrize("style", FOR_PEOPLE)
 def test_people_see_the_rows_of_a_sweep(run: Run, style: str) -> None:
     asked, _ = ASKED["sweep"]
     shown = run(*asked, "--format", style).out
@@ -191,11 +237,11 @@ def test_an_import_prints_the_preset_unless_a_format_is_asked_for(run: Run, conf
 
 
 def records(run: Run, name: str) -> list[Row]:
-    """The rows of a JSON document; an estimate's ops with their phase."""
+    """The rows of a JSON document; an estimate's ops with their phase, a comparison's devices without."""
     asked, key = ASKED[name]
     found: list[Row] = run(*asked, "--format", "json").json()[key]
     if key != "phases":
-        return found
+        return [{field: value for field, value in row.items() if field != "phases"} for row in found]
     return [{"phase": phase["phase"], **op} for phase in found for op in phase["ops"]]
 
 
@@ -219,20 +265,23 @@ def numbers_of(text: str, column: str, beside: str = "") -> list[float]:
     found: list[float] = []
     place, width = -1, 0
     for line in text.splitlines():
-        is_markdown = line.startswith("|")
-        cells = (
-            line.replace("\\_", "_").strip("|").split("|")
-            if is_markdown
-            else re.split(r"\s{2,}", line.strip())
-        )
-        cells = [cell.strip() for cell in cells]
-        if column in cells and (not beside or beside in cells):
-            place, width = cells.index(column), len(cells)
-        elif place < 0 or len(cells) != width or cells[0] == "total":
+        row = cells(line)
+        if column in row and (not beside or beside in row):
+            place, width = row.index(column), len(row)
+        elif place < 0 or len(row) != width or row[0] == "total":
             place = place if line.strip() else -1
-        elif (number := quantity(cells[place])) is not None:
+        elif (number := quantity(row[place])) is not None:
             found.append(number)
     return found
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a table's line, in text or in Markdown."""
+    if line.startswith("|"):
+        found = line.replace("\\_", "_").strip("|").split("|")
+    else:
+        found = re.split(r"\s{2,}", line.strip())
+    return [cell.strip() for cell in found]
 
 
 def quantity(text: str) -> float | None:

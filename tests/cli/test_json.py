@@ -16,7 +16,7 @@ NAMES = ("compare", "estimate", "sweep", "sweep-count", "presets-list", "presets
 METRICS = ("ttft_s", "tpot_s", "tokens_per_s", "power_w", "energy_per_output_token_j", "energy_per_total_token_j",
            "energy_per_request_j", "tokens_per_j")  # fmt: skip
 RESULT = {"device", "preset", "kind", "evidence", *METRICS, "energy_by_component_j", "bound_by", "fits", "devices",
-          "devices_needed", "notes"}  # fmt: skip
+          "devices_needed", "phases", "notes"}  # fmt: skip
 REQUEST = {"network", "batch", "input_len", "output_len", "weights", "activations", "kv_cache", "devices"}
 OP = {
     "name",
@@ -136,7 +136,7 @@ def test_an_estimate_has_the_promised_fields(quick: Quick) -> None:
 
 def test_a_row_of_a_sweep_has_the_names_of_a_comparison(quick: Quick) -> None:
     row = quick(*BY_SCHEMA["sweep"], "--format", "json").json()["results"][0]
-    assert row.keys() - {"request.batch"} <= RESULT
+    assert row.keys() - {"request.batch"} <= RESULT - {"phases"}
     assert row.keys() >= {
         "request.batch",
         "device",
@@ -187,6 +187,45 @@ def test_ops_of_a_phase_sum_to_the_phase(quick: Quick, device: str, network: str
     assert document["tpot_s"] == pytest.approx(
         decode["time_s"], rel=0.05
     )  # the mean step against the middle one
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in BY_SCHEMA if name.startswith("compare") and "too big" not in name]
+)
+def test_kinds_of_a_phase_sum_to_the_phase(quick: Quick, name: str) -> None:
+    document = quick(*BY_SCHEMA[name], "--json").json()
+    for phase in (phase for result in document["results"] for phase in result["phases"]):
+        for field in ("time_s", "energy_j"):
+            assert sum(kind[field] for kind in phase["kinds"]) == pytest.approx(phase[field], rel=1e-9)
+        for part, joules in phase["energy_by_component_j"].items():
+            of_kinds = sum(kind["energy_by_component_j"][part] for kind in phase["kinds"])
+            assert of_kinds == pytest.approx(joules, rel=1e-9, abs=1e-9 * phase["energy_j"])
+        for one in (phase, *phase["kinds"]):
+            assert sum(one["energy_by_component_j"].values()) == pytest.approx(one["energy_j"], rel=1e-9)
+
+
+@pytest.mark.parametrize("more", [(), ("--serving", "--batch", "8"), ("--network", "resnet-50")])
+def test_the_phases_of_a_comparison_are_those_of_an_estimate(quick: Quick, more: tuple[str, ...]) -> None:
+    (result,) = quick("compare", "gpu", *more, "--json").json()["results"]
+    phases = quick("estimate", "gpu", *more, "--json").json()["phases"]
+    names = ("phase", "steps_fraction", "context_tokens", "time_s", "energy_j", "energy_by_component_j")
+    for own, other in zip(result["phases"], phases, strict=True):
+        assert {name: own[name] for name in names} == {name: other[name] for name in names}
+        for kind in own["kinds"]:
+            ops = [op for op in other["ops"] if op["kind"] == kind["kind"]]
+            for field in ("time_s", "energy_j"):
+                assert kind[field] == pytest.approx(sum(op[field] for op in ops), rel=1e-9)
+            assert kind["bound_by"] in {op["bound_by"] for op in ops}
+
+
+def test_the_phases_of_a_request_that_does_not_fit_have_no_numbers(quick: Quick) -> None:
+    document = quick(*BY_SCHEMA["compare too big"], "--json").json()
+    assert document["winners"] == []
+    for phase in (phase for result in document["results"] for phase in result["phases"]):
+        for one in (phase, *phase["kinds"]):
+            assert not any(
+                one[name] for name in ("time_s", "energy_j", "energy_by_component_j", "bound_by", "where")
+            )
 
 
 def test_decode_is_a_step_in_the_middle_of_the_answer(quick: Quick) -> None:

@@ -17,6 +17,7 @@ LONG = ("sweep", "gpu", "--vary", "request.batch=1..1000000:1000000", "--vary", 
         "--best", "energy_per_output_token_j")  # fmt: skip
 WIDE = {
     "compare": ASKED,
+    "compare serving": (*ASKED, "crossbar", "--serving"),
     "estimate": ("estimate", "pim", "--network", "deepseek-v3"),
     "sweep": ("sweep", "gpu", "npu", "--vary", "request.batch=1,64"),
     "show": ("presets", "show", "h100-sxm"),

@@ -1,0 +1,109 @@
+"""An estimate for people: one device op by op and level by level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npuwatt.record import replace
+from npuwatt.report.document import Report, Table
+from npuwatt.report.words import (
+    NAMES,
+    bound,
+    confidence_line,
+    label,
+    percent,
+    quantity,
+    request_line,
+    serving_lines,
+    step_name,
+)
+
+Record = dict[str, Any]
+
+
+def estimate_report(record: Record) -> Report:
+    """One device op by op and level by level."""
+    wide = [table for phase in record["phases"] for table in (_ops_table(phase), _levels_table(phase))]
+    tables = [_without(table, "share") if "op" in table.columns else table for table in wide]
+    notes = [f"evidence: {record['evidence']}", *record["notes"]]
+    notes += [confidence_line(record)] if record["confidence"] else []
+    notes += serving_lines(record["request"], [record])
+    return Report(
+        heading=f"{label(record)} ({record['preset']}): {request_line(record['request'])}",
+        tables=tuple(tables),
+        wide=tuple(wide),
+        sentences=(_pace(record),),
+        notes=tuple(notes),
+    )
+
+
+def _pace(record: Record) -> str:
+    """How fast a device answers, and for how much."""
+    if not record["fits"]:
+        return f"{label(record)} does not hold this request; see the notes."
+    step = quantity(record["tpot_s"], "s")
+    if record["request"]["mode"] == "serving":
+        pace = f"gives each sequence a token every {step} (median {quantity(record['median_itl_s'], 's')})"
+    else:
+        pace = f"answers in {quantity(record['ttft_s'], 's')}" + (
+            f" + {step} a token" if record["tpot_s"] is not None else ""
+        )
+    return (
+        f"{label(record)} {pace}, at {quantity(record['power_w'], 'W')} and "
+        f"{quantity(record['energy_per_output_token_j'], 'J')} a token; {bound(record['bound_by'])} sets most of the time."
+    )
+
+
+def _ops_table(phase: Record) -> Table:
+    whole_s, whole_j = phase["time_s"] or 0.0, phase["energy_j"] or 0.0
+    rows = [
+        (
+            op["name"],
+            f"{op['count']}",
+            quantity(op["macs"], "MAC"),
+            quantity(op["weight_bytes"] + op["activation_bytes"] + op["kv_bytes"] + op["link_bytes"], "B"),
+            quantity(op["intensity_macs_per_byte"]),
+            quantity(op["time_s"], "s"),
+            quantity(op["energy_j"], "J"),
+            percent(op["energy_j"] / whole_j) if whole_j and op["energy_j"] is not None else "-",
+            bound(op["bound_by"]),
+        )
+        for op in phase["ops"]
+    ]
+    total = ("total", "", "", "", quantity(phase["intensity_macs_per_byte"]), quantity(whole_s or None, "s"),
+             quantity(whole_j or None, "J"), "", "power cap" if (phase["power_stretch_ratio"] or 1) > 1.0001 else "")  # fmt: skip
+    context = f" at {phase['context_tokens']} tokens of context" if phase["phase"] != "prefill" else ""
+    return Table(
+        title=f"{step_name(phase)}{context}; ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
+        columns=("op", "layers", "MACs", "moved", "MAC/B", "time", "energy", "share", "bound by"),
+        rows=(*rows, total),
+        left=("bound by",),
+    )
+
+
+def _without(table: Table, name: str) -> Table:
+    """A table without one of its columns."""
+    kept = [i for i, column in enumerate(table.columns) if column != name]
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    )
+
+
+def _levels_table(phase: Record) -> Table:
+    components = phase["energy_by_component_j"] or {}
+    whole = sum(components.values())
+    rows = [
+        (level["name"], quantity(level["bytes"], "B"), quantity(level["energy_j"], "J"), "")
+        for level in phase["levels"]
+    ]
+    rows += [
+        (NAMES[name], "", quantity(joules, "J"), percent(joules / whole) if whole else "-")
+        for name, joules in components.items()
+    ]
+    return Table(
+        title="levels, then energy by component",
+        columns=("part", "bytes", "energy", "share"),
+        rows=tuple(rows),
+    )
