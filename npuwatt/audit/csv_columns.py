@@ -22,17 +22,14 @@ from npuwatt.record import Record
 MOST_ROW_BYTES = 1_000_000
 _MOST_ROW = f"{MOST_ROW_BYTES / 1e6:g} MB"
 MOST_COUNT = 1_000_000
-MOST_SIZE = 1e9
-MOST_BITS = 64
 # What a column of numbers accepts, in the words of its error lines.
 COUNT = f"a whole number from 1 to {MOST_COUNT}"
 POSITIVE = "a finite number above 0"
 NOT_NEGATIVE = "a finite number, 0 or more"
-SIZE = f"a number above 0, at most {MOST_SIZE:g}"
-BITS = f"a number of bits above 0, at most {MOST_BITS}"
-BITS_OR_NONE = f"a number of bits from 0 to {MOST_BITS}"
-_MOST = {SIZE: MOST_SIZE, BITS: MOST_BITS, BITS_OR_NONE: MOST_BITS}
-_FROM_ZERO = (NOT_NEGATIVE, BITS_OR_NONE)
+SIZE = "a number from 1e-9 to 1e9"
+BITS = "a number of bits from 1 to 64"
+BITS_OR_NONE = "a number of bits from 0 to 64"
+_ENDS = {COUNT: (1, MOST_COUNT), SIZE: (1e-9, 1e9), BITS: (1, 64), BITS_OR_NONE: (0, 64)}
 
 _Row: TypeAlias = tuple[int, list[str]]  # the line a row starts on, and its cells
 _STRICT = csv.reader((), strict=True).dialect  # made once: a reader for each quoted row is then cheap
@@ -287,10 +284,11 @@ def _numbers(cells: Sequence[str], name: str, columns: Columns) -> Array:
 
 def _holds(values: Array, wanted: str) -> npt.NDArray[np.bool_]:
     """Whether each value is what is wanted; NaN never is."""
-    if wanted == COUNT:
-        return (values >= 1) & (values <= MOST_COUNT) & np.equal(np.floor(values), values)
-    is_finite = np.isfinite(values) & (values <= _MOST.get(wanted, np.inf))
-    return is_finite & (values >= 0 if wanted in _FROM_ZERO else values > 0)
+    if wanted in _ENDS:
+        low, high = _ENDS[wanted]
+        is_right_kind = np.equal(np.floor(values), values) if wanted == COUNT else np.isfinite(values)
+        return (values >= low) & (values <= high) & is_right_kind
+    return np.isfinite(values) & (values > 0 if wanted == POSITIVE else values >= 0)
 
 
 def _is_faulty(cells: Sequence[str], name: str, columns: Columns) -> bool:

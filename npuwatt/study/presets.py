@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.preset import library
 from npuwatt.record import Record
@@ -16,12 +17,14 @@ from npuwatt.workload.network import Network
 from npuwatt.workload.parameters import parameter_count
 
 PARAMETERS_WITHIN = 0.01
+_CONSTANTS: dict[str, type[Record]] = {"interval": NeverMeasured, "cim-chips": MacroConstants}
 _FOLDER_OF = {
     "transformer": "networks",
     "convnet": "networks",
     "stack": "stacks",
     "constants": "constants",
     "interval": "constants",
+    "cim-chips": "constants",
 }
 
 
@@ -53,7 +56,7 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
         return load_stack(name, folders=presets)
     if folder == "constants":
         kind = library.find("constants", name, presets).header("kind")
-        return load_constants(name, NeverMeasured if kind == "interval" else Constants)
+        return load_constants(name, _CONSTANTS.get(kind, Constants))
     return load_device(name, folders=presets)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from npuwatt.device.macro import MacroConstants
 from npuwatt.preset import library
 from npuwatt.preset.evidence import QUALITIES, SPREAD
 from npuwatt.preset.load import read_yaml
@@ -44,7 +45,8 @@ def one_reading() -> Any:
 @cache
 def loaded(folder: str, name: str) -> Chosen[Any]:
     if folder == "constants":
-        return load_constants(name, NeverMeasured if name == "never-measured" else Constants)
+        kinds = {"never-measured": NeverMeasured, "cim-chips": MacroConstants}
+        return load_constants(name, kinds.get(name, Constants))
     if folder == "stacks":
         return load_stack(name)
     return load_device(name) if folder == "devices" else load_network(name)
@@ -80,7 +82,7 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "devices": ("accelerator", "near-bank-pim", "crossbar"),
         "networks": ("transformer", "convnet"),
         "stacks": ("stack",),
-        "constants": ("constants", "interval"),
+        "constants": ("constants", "interval", "cim-chips"),
     }
     assert tree["kind"] in kinds[folder]
     if folder == "devices":

@@ -1,0 +1,136 @@
+"""Model against published compute-in-memory chips: predicted and measured energies, by class and in total."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+from npuwatt.arrays import Array
+from npuwatt.audit.chip_rows import CLASSES, Chips, read_chips
+from npuwatt.device.macro import MacroConstants, mac_energy_j
+from npuwatt.preset import library
+from npuwatt.record import Record
+from npuwatt.study.scenario import Chosen, load_constants
+
+CONSTANTS = "cim-chips"
+LEVEL = 0.8  # of chips that an interval should hold
+Groups = npt.NDArray[np.int64]
+
+
+class JudgedChips(Record):
+    """Operating points beside their predictions; arrays are (R,), joules for one multiply-accumulate."""
+
+    chips: Chips
+    constants: Chosen[MacroConstants]
+    predicted_j: Array
+    low_j: Array
+    high_j: Array
+
+    @property
+    def factor_ratio(self) -> Array:
+        """Predicted over measured or measured over predicted, whichever is larger: (R,), NaN where nothing is measured."""
+        return np.exp(np.abs(np.log(self.predicted_j / self.chips.measured_j)))
+
+
+class Statistics(Record):
+    """How far predictions of some chips are off. Each chip counts once, by the median of its rows' factors."""
+
+    chips: int
+    rows: int
+    median_ratio: float
+    p90_ratio: float
+    within_2x_fraction: float
+    coverage_fraction: float  # of measurements by the intervals, a chip's rows sharing one vote
+    score_ratio: float  # interval score in natural logarithms, the same way
+
+
+def built_in() -> str:
+    """The chips that come with npuwatt."""
+    return os.path.join(library.presets_root(), "measured", "cim-chips.csv")
+
+
+def judged_chips(path: str | None = None) -> JudgedChips:
+    """Predict each operating point of a file, of the built-in one without a path.
+
+    Raises
+    ------
+    NpuwattError
+        A faulty file, with a line for each fault.
+    """
+    return judge(read_chips(path or built_in()))
+
+
+def judge(chips: Chips) -> JudgedChips:
+    """Predictions and their intervals, by the built-in constants."""
+    constants = load_constants(CONSTANTS, MacroConstants)
+    record = constants.record
+    predicted_j = mac_energy_j(chips.macros, record)
+    places = np.array([CLASSES.index(name) for name in np.unique(chips.classes)])
+    _, own = np.unique(chips.classes, return_inverse=True)
+    low, high = (
+        np.array([ends[key_of_class(CLASSES[place])] for place in places])[own]
+        for ends in (record.low_ratio, record.high_ratio)
+    )
+    return JudgedChips(
+        chips=chips, constants=constants, predicted_j=predicted_j, low_j=predicted_j * low, high_j=predicted_j * high
+    )  # fmt: skip
+
+
+def key_of_class(name: str) -> str:
+    """A class as presets write it."""
+    return name.replace(" ", "-")
+
+
+def by_class(found: JudgedChips) -> dict[str, Statistics]:
+    """Statistics of each class that has a measured chip."""
+    groups = {name: statistics(found, found.chips.classes == name) for name in CLASSES}
+    return {name: one for name, one in groups.items() if one is not None}
+
+
+def statistics(found: JudgedChips, wanted: npt.NDArray[np.bool_] | bool = True) -> Statistics | None:
+    """Statistics of the wanted rows; None if none of them is measured."""
+    chips = found.chips
+    rows = np.flatnonzero(np.isfinite(chips.measured_j) & wanted)
+    if not len(rows):
+        return None
+    names, groups = np.unique(np.array(chips.silicon)[rows], return_inverse=True)
+    low, high, measured = (np.log(values[rows]) for values in (found.low_j, found.high_j, chips.measured_j))
+    factors = group_medians(found.factor_ratio[rows], groups)
+    inside = group_means(((low <= measured) & (measured <= high)).astype(float), groups)
+    return Statistics(
+        chips=len(names),
+        rows=len(rows),
+        median_ratio=float(np.median(factors)),
+        p90_ratio=float(np.quantile(factors, 0.9)),
+        within_2x_fraction=float(np.mean(factors <= 2)),
+        coverage_fraction=float(np.mean(inside)),
+        score_ratio=float(np.mean(group_means(interval_score(low, high, measured), groups))),
+    )
+
+
+def interval_score(low: Array, high: Array, measured: Array) -> Array:
+    """Width of an interval, and what it missed by as many times as misses should be rare: (R,). Less is better.
+
+    Source
+    ------
+    Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", J. American Statistical
+    Association 102, 2007, eq. 43.
+    """
+    missed = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
+    return high - low + 2 / (1 - LEVEL) * missed
+
+
+def group_medians(values: Array, groups: Groups) -> Array:
+    """The median of each group, numbered from 0: (G,)."""
+    ordered = values[np.lexsort((values, groups))]
+    counts = np.bincount(groups)
+    first = np.cumsum(counts) - counts
+    found: Array = (ordered[first + (counts - 1) // 2] + ordered[first + counts // 2]) / 2
+    return found
+
+
+def group_means(values: Array, groups: Groups) -> Array:
+    """The mean of each group, numbered from 0: (G,)."""
+    return np.bincount(groups, weights=values) / np.bincount(groups)
