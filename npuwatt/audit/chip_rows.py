@@ -76,7 +76,8 @@ def read_chips(path: str) -> Chips:
     for part in read_rows(path, COLUMNS):
         parts.append(part)
         if sum(len(one.lines) for one in parts) > MOST_ROWS:
-            raise NpuwattError(f"{path}: more than {MOST_ROWS} rows; expected fewer")
+            label = "standard input" if path == "-" else path
+            raise NpuwattError(f"{label}: more than {MOST_ROWS} rows; expected fewer")
     return chips_of(_joined(parts))
 
 
@@ -187,7 +188,7 @@ def _measured(rows: Rows) -> tuple[Array, dict[str, Flags]]:
     return measured_j, {
         "nothing measured: normalised to 1 bit, and its bits are not told": is_bare,
         "nothing measured": is_nothing & ~is_bare,
-        "the row doubts itself": np.array(_each(remarks, lambda text: bool(_DOUBTFUL.search(text)))),
+        "doubtful by its own remarks": np.array(_each(remarks, lambda text: bool(_DOUBTFUL.search(text)))),
     }
 
 

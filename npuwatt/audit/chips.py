@@ -10,6 +10,7 @@ import numpy.typing as npt
 from npuwatt.arrays import Array
 from npuwatt.audit.chip_rows import CLASSES, Chips, read_chips
 from npuwatt.device.macro import MacroConstants, mac_energy_j
+from npuwatt.errors import RequestError, shown
 from npuwatt.preset import library
 from npuwatt.record import Record
 from npuwatt.study.scenario import Chosen, load_constants
@@ -108,6 +109,31 @@ def statistics(found: JudgedChips, wanted: npt.NDArray[np.bool_] | bool = True) 
         coverage_fraction=float(np.mean(inside)),
         score_ratio=float(np.mean(group_means(interval_score(low, high, measured), groups))),
     )
+
+
+def factor_limit(text: str | None) -> float | None:
+    """The greatest median factor that a user allows."""
+    if text is None:
+        return None
+    try:
+        value = float(text.removesuffix("x"))
+    except ValueError:
+        value = 0.0
+    if not (text.isascii() and "_" not in text and 1 <= value < np.inf):
+        raise RequestError(f"--max-factor: {shown(text)} given; expected a number from 1, as in 2.5")
+    return value
+
+
+def exceeded(found: JudgedChips, limit: float | None) -> str:
+    """A line if the median factor is above the limit, or nothing tells that it is not."""
+    if limit is None:
+        return ""
+    total = statistics(found)
+    if total is None:
+        return f"no chip has a measured energy; expected a median factor of {limit:g} or less"
+    if total.median_ratio <= limit:
+        return ""
+    return f"median factor of {total.chips} chips {total.median_ratio:.3g}; expected {limit:g} or less"
 
 
 def interval_score(low: Array, high: Array, measured: Array) -> Array:

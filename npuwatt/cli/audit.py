@@ -16,8 +16,10 @@ from npuwatt.errors import NpuwattError, say, shown
 
 _FILE = Annotated[
     str | None,
-    typer.Argument(metavar="[FILE]", help="Measured runs, as CSV.", show_default="63 runs that come along"),
-]
+    typer.Argument(
+        metavar="[FILE]", help="Measured runs, or chips, as CSV.", show_default="63 runs or 44 chips that come along"
+    ),
+]  # fmt: skip
 _STACK = Annotated[
     str | None,
     typer.Option("--stack", metavar="NAME", help="Serving software of the runs.", show_default="by task"),
@@ -39,9 +41,22 @@ _MAX_MAPE = Annotated[
     ),
 ]  # fmt: skip
 
+_CHIPS = Annotated[
+    bool, typer.Option("--chips", help="FILE holds published compute-in-memory chips, not runs.")
+]
+_MAX_FACTOR = Annotated[
+    str | None,
+    typer.Option(
+        "--max-factor", metavar="VALUE", show_default="none",
+        help="With --chips: exit 1 where the median factor between predicted and measured is above VALUE.",
+    ),
+]  # fmt: skip
+
 
 def validate(
     file: _FILE = None,
+    chips: _CHIPS = False,
+    max_factor: _MAX_FACTOR = None,
     stack: _STACK = None,
     input_len: _INPUT_LEN = None,
     max_mape: _MAX_MAPE = None,
@@ -52,15 +67,22 @@ def validate(
     no_color: o.NO_COLOR = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Predict measured serving runs and print predicted beside measured.
+    """Predict measured serving runs, or published chips, and print predicted beside measured.
 
     \b
       npuwatt validate
       npuwatt validate --format json --max-mape j_per_output_token=25%
       npuwatt validate runs.csv --stack vllm-0.11 --input-len 512
+      npuwatt validate --chips --max-factor 2.5
     """
     chosen = check_format(style, as_json)
     check_output(output)
+    if chips:
+        _refuse_options("--chips", {"--stack": stack, "--input-len": input_len, "--max-mape": max_mape})
+        _validate_chips(file, max_factor, style=chosen, output=output, no_color=no_color)
+        return
+    if max_factor is not None:
+        raise NpuwattError("--max-factor: is a gate of chips; expected --chips beside it, or --max-mape")
     _check_tokens(input_len)
     from npuwatt.audit.anchors import anchors as judged_anchors
     from npuwatt.audit.measured import CHUNK_ROWS, Summary, check, exceeded, judged, limits_of
@@ -90,6 +112,30 @@ def validate(
     for line in lines:
         say(f"npuwatt: {line}")
     if lines:
+        raise typer.Exit(1)
+
+
+def _refuse_options(mode: str, given: dict[str, object]) -> None:
+    """Fail on options that mean nothing in a mode."""
+    wrong = [name for name, value in given.items() if value not in (None, [])]
+    if wrong:
+        raise NpuwattError(f"{mode} and {', '.join(wrong)}: expected one or the other")
+
+
+def _validate_chips(
+    file: str | None, max_factor: str | None, *, style: str | None, output: str | None, no_color: bool
+) -> None:
+    """Published chips beside their predictions."""
+    from npuwatt.audit.chips import exceeded, factor_limit, judged_chips
+    from npuwatt.cli.emit import emit
+    from npuwatt.report.chips import chips_record, chips_report
+
+    limit = factor_limit(max_factor)
+    found = judged_chips(file)
+    emit(chips_record(found, file), chips_report, style=style, output=output, no_color=no_color)
+    line = exceeded(found, limit)
+    if line:
+        say(f"npuwatt: {line}")
         raise typer.Exit(1)
 
 

@@ -1,7 +1,8 @@
-"""JSON Schemas of what validate and calibrate print."""
+"""JSON Schemas of what validate, validate --chips and calibrate print."""
 
 from __future__ import annotations
 
+from npuwatt.audit.chip_rows import CLASSES as CHIP_CLASSES
 from npuwatt.audit.constants import METRICS as FITTED
 from npuwatt.audit.measured import BASELINE, METRICS, SHARES
 from npuwatt.device.costs import LIMITS
@@ -25,6 +26,8 @@ from npuwatt.study.confidence import CLASSES
 
 _POSITIVE: Schema = {"type": "integer", "minimum": 1}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_FACTOR: Schema = {"type": "number", "minimum": 1}
+_ENERGY: Schema = {"type": "number", "exclusiveMinimum": 0, "description": "J for one multiply-accumulate"}
 _REFUSED = closed({"line": _POSITIVE, "reason": TEXT})
 _PREDICTED = object_of(
     {
@@ -111,6 +114,45 @@ _ERRORS = object_of(
         ),
     }
 )
+_CHIP = closed(
+    {
+        "line": _POSITIVE,
+        "chip_id": TEXT,
+        "measured": MAYBE | {"description": "J for one multiply-accumulate at the chip's own bits"},
+        "predicted": _ENERGY,
+        "low": _ENERGY
+        | {"description": "J for one multiply-accumulate; 80 % of chips lie between low and high"},
+        "high": _ENERGY,
+        "factor": MAYBE | {"description": "predicted over measured or measured over predicted, the larger"},
+        "class": {"enum": list(CHIP_CLASSES)},
+        "flags": TEXTS,
+    }
+)
+_CHIP_STATISTICS = {
+    "chips": _POSITIVE,
+    "rows": _POSITIVE,
+    "median_factor": _FACTOR,
+    "p90_factor": _FACTOR,
+    "within_2x": _SHARE,
+    "coverage": _SHARE
+    | {"description": "share of chips inside their interval, a chip's rows sharing one vote"},
+    "interval_score": NUMBER
+    | {"description": "of logarithms, at 80 %: width, and ten times what was missed"},
+}
+_CHIPS = object_of(
+    {
+        "fitted_on_these": FLAG,
+        "total": {"oneOf": [closed(_CHIP_STATISTICS), {"type": "null"}]},
+        "by_class": map_of(closed(_CHIP_STATISTICS)) | {"propertyNames": {"enum": list(CHIP_CLASSES)}},
+        "left_out": closed(
+            {name: kind for name, kind in _CHIP_STATISTICS.items() if name not in ("rows", "within_2x")}
+        ),
+        "peers": list_of(
+            closed({"name": TEXT, "about": TEXT, "points": _POSITIVE, "median_factor": _FACTOR})
+        ),
+        "flags": map_of(_POSITIVE),
+    }
+)
 
 ROOTS: dict[str, tuple[str, Schema, Schema]] = {
     "validate": (
@@ -122,6 +164,11 @@ ROOTS: dict[str, tuple[str, Schema, Schema]] = {
             "summary": _SUMMARY,
             "anchors": list_of(_ANCHOR),
         },
+        {},
+    ),
+    "validate-chips": (
+        "Published compute-in-memory chips: J for one multiply-accumulate at a chip's own bits, predicted and measured.",
+        {"file": TEXT, "rows": list_of(_CHIP), "summary": _CHIPS},
         {},
     ),
     "calibrate": (

@@ -9,6 +9,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
+MOST_INDENTED = 10_000  # rows; to indent more takes ten times as long as to write them
+
 # Where a record keeps the list that becomes lines, and which of its own keys each line repeats.
 _LISTS = {
     "npuwatt.compare/1": "results",
@@ -18,12 +20,14 @@ _LISTS = {
     "npuwatt.presets-path/1": "paths",
     "npuwatt.model-import/1": "networks",
     "npuwatt.calibrate/1": "constants",
+    "npuwatt.validate-chips/1": "rows",
 }
 
 
 def to_json(record: Record) -> str:
     """One object, keys in a fixed order, every digit, no NaN."""
-    return json.dumps(record, indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+    indent = 2 if len(record.get("rows", ())) <= MOST_INDENTED else None
+    return json.dumps(record, indent=indent, allow_nan=False, ensure_ascii=True) + "\n"
 
 
 def lines_of(record: Record) -> list[Record]:
