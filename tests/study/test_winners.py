@@ -208,6 +208,9 @@ def test_a_near_bank_board_says_where_bytes_are_read(batch: int) -> None:
             own = [bool(inside_bytes[i]) for i, other in enumerate(phase.ops.kinds) if other == name]
             assert set(kind.where) == {"banks" if inside else "host" for inside in own}
             assert sum(kind.place_s.values()) == pytest.approx(kind.time_s, rel=1e-12)
+            assert [kind.place_s[place] for place in kind.where] == sorted(
+                kind.place_s.values(), reverse=True
+            )
     decode = kinds_of(answer.device.record, answer.phases[1])["matmul"]
     assert decode.where == (
         ("banks",) if batch == 1 else ("host",)
