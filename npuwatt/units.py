@@ -7,6 +7,8 @@ import re
 
 from npuwatt.errors import NpuwattError, shown
 
+OPS_PER_MAC = 2.0
+
 # What one unit is worth in SI, and its dimension. 1 MAC is 2 OP or 2 FLOP; a rate may be written per second at once.
 _UNITS: dict[str, tuple[float, str]] = {
     "J": (1.0, "J"),

@@ -9,6 +9,7 @@ from npuwatt.device.converters import adc_area_m2
 from npuwatt.device.crossbar import Arrays, active_rows, columns_per_weight, mapped, vector_energy_j
 from npuwatt.device.gates import gates_area_m2
 from npuwatt.record import Record
+from npuwatt.units import OPS_PER_MAC
 
 
 class PerMacro(Record):
@@ -25,15 +26,15 @@ class PerMacro(Record):
         return sum(self.energy_j_per_mac.values(), start=0.0)
 
     def figures(self) -> dict[str, Real]:
-        """What papers compare macros by: native, and as one-bit products; zero energy gives infinity."""
+        """What papers compare macros by: native, and as one-bit products."""
         with np.errstate(divide="ignore"):
-            ops_per_j = np.divide(2.0, self.total_j_per_mac)
-            ops_per_s_m2 = np.divide(2.0 * self.macs_per_s, self.area_m2)
+            ops_per_j = np.divide(OPS_PER_MAC, self.total_j_per_mac)
+            ops_per_s_m2 = np.divide(OPS_PER_MAC * self.macs_per_s, self.area_m2)
         return {
-            "tops_per_w": ops_per_j / 1e12,
-            "tops_per_w_one_bit": ops_per_j * self.bit_products_count / 1e12,
-            "tops_per_mm2": ops_per_s_m2 / 1e18,
-            "tops_per_mm2_one_bit": ops_per_s_m2 * self.bit_products_count / 1e18,
+            "ops_per_j": ops_per_j,
+            "one_bit_ops_per_j": ops_per_j * self.bit_products_count,
+            "ops_per_s_m2": ops_per_s_m2,
+            "one_bit_ops_per_s_m2": ops_per_s_m2 * self.bit_products_count,
         }
 
 
