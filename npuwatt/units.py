@@ -155,6 +155,16 @@ def show(value: float, suffix: str, digits: int = 3) -> str:
     return show_in(value, si_unit(suffix), digits)
 
 
+def show_time(time_s: float) -> str:
+    """A time for people: in minutes, hours, days or years where it holds several of them, or a whole one."""
+    for unit in ("year", "day", "h", "min"):
+        count = time_s / _UNITS[unit][0]
+        if count >= 2 or count == 1:
+            plural = "s" if unit in ("year", "day") and count != 1 else ""
+            return f"{float(f'{count:.3g}'):.15g} {unit}{plural}"
+    return show(time_s, "_s")
+
+
 def show_usual(value: float, unit: str) -> str:
     """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit."""
     scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit")}.get(unit, (1.0, unit))

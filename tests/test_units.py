@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuwatt.errors import NpuwattError
-from npuwatt.units import SUFFIXES, key_of, parse, show, show_in, suffix_of
+from npuwatt.units import SUFFIXES, key_of, parse, show, show_in, show_time, suffix_of
 
 FIXED = settings(derandomize=True, deadline=None)
 
@@ -206,3 +206,9 @@ def test_a_number_for_people_has_a_prefix_and_three_digits(
 def test_the_key_of_a_field_is_its_name_without_its_unit(name: str, key: str, suffix: str) -> None:
     assert key_of(name) == key
     assert suffix_of(name) == suffix
+
+
+def test_long_times_are_shown_in_minutes_hours_days_and_years() -> None:
+    times_s = (0.0, 90.0, 60.0, 3600.0, 7200.0, 86400.0, 86400.0 * 30, 31557600.0, 31557600.0 * 7.5, 4e-6)
+    shown = ["0 s", "90 s", "1 min", "1 h", "2 h", "1 day", "30 days", "1 year", "7.5 years", "4 us"]
+    assert [show_time(time_s) for time_s in times_s] == shown

@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "The same request on several devices: time, power, energy per token.",
     ),
     "estimate": ("npuwatt.cli.estimate", "One device op by op and level by level."),
+    "accuracy": (
+        "npuwatt.cli.accuracy",
+        "Signal over noise of products in memory cells, from programming on.",
+    ),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",

@@ -29,6 +29,7 @@ def compare(
     constants: o.CONSTANTS = "sourced",
     changes: o.SET = None,
     presets: o.PRESETS = None,
+    per_macro: o.PER_MACRO = False,
     style: o.FORMAT = None,
     as_json: o.JSON = False,
     output: o.OUTPUT = None,
@@ -43,6 +44,7 @@ def compare(
       npuwatt compare h100-sxm b200-sxm --network qwen3-32b --serving --batch 64
       npuwatt compare gpu --set devices.gpu.power_cap=500W --format json
       npuwatt compare gpu npu pim --constants article
+      npuwatt compare gpu pim crossbar --per-macro
     """
     asked, style = o.asked(locals()), check_format(style, as_json)
     check_output(output)
@@ -52,7 +54,8 @@ def compare(
 
     found = answer(devices, **asked)
     warn(found.question.warnings)
-    emit(compare_record(found), compare_report, style=style, output=output, no_color=no_color)
+    record = compare_record(found, per_macro=per_macro)
+    emit(record, compare_report, style=style, output=output, no_color=no_color)
     hint(f"npuwatt estimate {devices[0]}", "shows where the time and energy go, op by op")
 
 
@@ -75,6 +78,7 @@ def estimate(
     constants: o.CONSTANTS = "sourced",
     changes: o.SET = None,
     presets: o.PRESETS = None,
+    per_macro: o.PER_MACRO = False,
     style: o.FORMAT = None,
     as_json: o.JSON = False,
     output: o.OUTPUT = None,
@@ -96,7 +100,8 @@ def estimate(
 
     found = answer(device, **asked)
     warn(found.question.warnings)
-    emit(estimate_record(found), estimate_report, style=style, output=output, no_color=no_color)
+    record = estimate_record(found, per_macro=per_macro)
+    emit(record, estimate_report, style=style, output=output, no_color=no_color)
     hint(f"npuwatt presets show {device}", "traces each number of the device to its source")
 
 

@@ -120,6 +120,13 @@ CONSTANTS = Annotated[
         help="Energies: sourced (each preset's own) or article (two energies, int8).",
     ),
 ]  # fmt: skip
+PER_MACRO = Annotated[
+    bool,
+    typer.Option(
+        "--per-macro", rich_help_panel=_OUTPUT,
+        help="Add the TOPS/W that papers and data sheets print of a part, beside the board's.",
+    ),
+]  # fmt: skip
 SET = Annotated[
     list[str] | None,
     typer.Option(

@@ -218,17 +218,21 @@ def mean_level(arrays: Arrays) -> Real:
     return 0.5 / arrays.cells_per_bit_count
 
 
+def series_siemens(cell: ResistiveCell, g_siemens: Real) -> Real:
+    """What a state of a cell conducts with its access device in series: G / (1 + G R)."""
+    return g_siemens / (1 + g_siemens * cell.series_ohm)
+
+
 def cell_energy_j(arrays: Arrays) -> Real:
     """Energy of one use of a cell.
 
-    A resistive cell passes I = V G while it is read, so it takes V^2 G t; with a device in series
-    each of its states conducts G / (1 + G R). Other cells charge a capacitor: C V^2.
+    A resistive cell passes I = V G while it is read, so it takes V^2 G t. Other cells charge a capacitor: C V^2.
     """
     charged_j = arrays.cell_charge_farad * arrays.supply_v**2
     cell = arrays.cell
     if cell is None:
         return charged_j
-    on, off = (g / (1 + g * cell.series_ohm) for g in (cell.g_max_siemens, cell.g_min_siemens))
+    on, off = (series_siemens(cell, g) for g in (cell.g_max_siemens, cell.g_min_siemens))
     level = mean_level(arrays)
     conductance = level * on + (1 - level) * off
     passed_j = cell.read_v**2 * conductance * cell.pulse_s * arrays.active_inputs_fraction

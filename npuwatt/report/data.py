@@ -14,6 +14,7 @@ MOST_INDENTED = 10_000  # rows; to indent more takes ten times as long as to wri
 # Where a record keeps the list that becomes lines, and which of its own keys each line repeats.
 _LISTS = {
     "npuwatt.compare/1": "results",
+    "npuwatt.accuracy/1": "moments",
     "npuwatt.presets-list/1": "presets",
     "npuwatt.presets-show/1": "numbers",
     "npuwatt.presets-check/1": "presets",

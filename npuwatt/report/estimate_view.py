@@ -28,6 +28,11 @@ def estimate_report(record: Record) -> Report:
     notes = [f"evidence: {record['evidence']}", *record["notes"]]
     notes += [confidence_line(record)] if record["confidence"] else []
     notes += serving_lines(record["request"], [record])
+    if "per_macro" in record:
+        from npuwatt.report.per_macro import NOTE, per_macro_table
+
+        tables, wide = ([*part, per_macro_table([record])] for part in (tables, wide))
+        notes.append(NOTE)
     return Report(
         heading=f"{label(record)} ({record['preset']}): {request_line(record['request'])}",
         tables=tuple(tables),

@@ -39,12 +39,14 @@ def whole(value: Any) -> int | None:
     return None if given is None else round(given)
 
 
-def compare_record(comparison: Comparison) -> Record:
-    """A comparison as the record of schema npuwatt.compare/1."""
+def compare_record(comparison: Comparison, *, per_macro: bool = False) -> Record:
+    """A comparison as the record of schema npuwatt.compare/1; with what is printed of parts, if asked for."""
     asked, answers = comparison.question, comparison.answers
     kinds = [[kinds_of(answer.device.record, phase) for phase in answer.phases] for answer in answers]
     results = [
-        result_record(asked, answer) | {"phases": phase_records(answer, own), "notes": list(answer.notes)}
+        result_record(asked, answer)
+        | _per_macro(asked, answer, per_macro)
+        | {"phases": phase_records(answer, own), "notes": list(answer.notes)}
         for answer, own in zip(answers, kinds, strict=True)
     ]
     first = results[0]["energy_per_output_token_j"]
@@ -64,6 +66,14 @@ def compare_record(comparison: Comparison) -> Record:
     if comparison.article is not None:
         record["article"] = comparison.article
     return record
+
+
+def _per_macro(asked: Question, answer: Answer, is_wanted: bool) -> Record:
+    if not is_wanted:
+        return {}
+    from npuwatt.report.per_macro import per_macro_record
+
+    return {"per_macro": per_macro_record(asked, answer)}
 
 
 def result_record(asked: Question, answer: Answer) -> Record:
@@ -183,7 +193,7 @@ def source_records(asked: Question) -> list[Record]:
     return [{"key": key, "citation": text} for key, text in asked.citations.items()]
 
 
-def estimate_record(estimate: Estimate) -> Record:
+def estimate_record(estimate: Estimate, *, per_macro: bool = False) -> Record:
     """One device's answer op by op, as the record of schema npuwatt.estimate/1."""
     asked = estimate.question
     answer = estimate.answer
@@ -192,6 +202,7 @@ def estimate_record(estimate: Estimate) -> Record:
         "npuwatt": __version__,
         "request": request_record(asked),
         **result_record(asked, answer),
+        **_per_macro(asked, answer, per_macro),
         "phases": [_phase_record(phase, fits=bool(answer.result.fits[0, 0])) for phase in estimate.phases],
         "notes": [*asked.notes, *asked.warnings, *answer.notes],
         "presets": preset_records(asked),

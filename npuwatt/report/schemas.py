@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from npuwatt.device.accuracy import PARTS
 from npuwatt.device.costs import COMPONENTS, LIMITS
 from npuwatt.device.evaluate import KINDS
 from npuwatt.errors import NpuwattError, did_you_mean, shown
@@ -23,6 +24,7 @@ from npuwatt.report.schema_parts import (
     list_of,
     object_of,
 )
+from npuwatt.study.accuracy import BANDS
 from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.question import CONSTANTS, MODES
@@ -39,6 +41,10 @@ def _of_numbers(nullable: bool = False) -> Schema:
         "type": ["object", "null"] if nullable else "object",
         "additionalProperties": {"type": "number", "minimum": 0},
     }
+
+
+def _nullable(schema: Schema) -> Schema:
+    return schema | {"type": ["object", "null"]}
 
 
 _REQUEST = object_of(
@@ -85,6 +91,16 @@ _ROW = {
     for name, schema in _ANSWER.items()
     if name not in (*_SERVING, "energy_by_component_j", "confidence")
 }
+_PER_MACRO = object_of(
+    {
+        "part": TEXT,
+        "ops_per_j": NUMBER,
+        **dict.fromkeys(
+            ("one_bit_ops_per_j", "ops_per_s_m2", "one_bit_ops_per_s_m2", "board_ops_per_j", "gap_ratio"),
+            MAYBE,
+        ),
+    }
+)
 _SOURCES = list_of(object_of({"key": TEXT, "citation": TEXT}))
 _USED = list_of(
     object_of({"name": TEXT, "folder": TEXT, "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}})
@@ -193,7 +209,8 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
                 object_of(
                     _DEVICE
                     | _ANSWER
-                    | {"energy_ratio_to_first": MAYBE, "phases": list_of(_PHASE_BY_KIND), "notes": TEXTS}
+                    | {"energy_ratio_to_first": MAYBE, "phases": list_of(_PHASE_BY_KIND), "notes": TEXTS},
+                    {"per_macro": _PER_MACRO},
                 )
             ),
             "winners": list_of(_WINNER),
@@ -207,7 +224,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         "One device op by op; each value for the whole network, all sequences and all devices.",
         {"request": _REQUEST, **_DEVICE, **_ANSWER, "phases": list_of(_PHASE), "notes": TEXTS, "presets": _USED,
          "sources": _SOURCES},
-        {},
+        {"per_macro": _PER_MACRO},
     ),
     "sweep": (
         "One request at many design points; each row carries the varied addresses and the names of compare.",
@@ -222,6 +239,49 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
     "sweep-count": ("How many points and rows a sweep would give.", {"points": COUNT, "rows": COUNT}, {}),
+    "accuracy": (
+        "Signal over noise of products in cells, at moments since these were programmed; low and high if each number of the cells lies anywhere in its range.",
+        {
+            **_DEVICE,
+            "network": TEXT,
+            "temperature_k": NUMBER,
+            "weights": object_of(
+                {"distribution": TEXT, "scale_ratio": NUMBER, "bits": NUMBER, "cell_bits": NUMBER, "is_pair": FLAG}
+            ),
+            "array": object_of({"rows": NUMBER, "active_rows": NUMBER, "columns": NUMBER}),
+            "converter": object_of(
+                {"bits": MAYBE, "lossless_bits": NUMBER, "clip_ratio": NUMBER, "loss_db": MAYBE}
+            ),
+            "moments": list_of(
+                object_of(
+                    {
+                        "time_s": NUMBER,
+                        **dict.fromkeys(
+                            ("snr_db", "snr_low_db", "snr_high_db", "snr_uncompensated_db", "snr_simulated_db", "enob_bits"),
+                            MAYBE,
+                        ),
+                        "noise_ratio": object_of(dict.fromkeys(PARTS, NUMBER)),
+                        "is_extrapolated": FLAG,
+                        "verdict": {"enum": [name for _, name in BANDS]},
+                    }
+                )
+            ),
+            "loading": _nullable(
+                object_of(dict.fromkeys(("boards", "cells", "energy_j", "time_s"), NUMBER))
+            ),
+            "schedule": _nullable(
+                object_of(
+                    dict.fromkeys(("interval_s", "energy_j", "power_w", "downtime_fraction"), NUMBER)
+                    | {"snr_db": MAYBE, "lifetime_s": MAYBE}
+                )
+            ),
+            "trials": COUNT,
+            "notes": TEXTS,
+            "presets": _USED,
+            "sources": _SOURCES,
+        },
+        {},
+    ),
     "presets-list": ("The built-in presets.", {"presets": list_of(object_of({**_LABELS, "aliases": TEXTS}))}, {}),
     "presets-show": (
         "Every number of one preset, in SI, with its range and source.",

@@ -132,18 +132,19 @@ def compare_report(record: Record) -> Report:
     notes += place_notes(record, labels)
     notes += [confidence_line(result) for result in results if result["confidence"]]
     notes += serving_lines(record["request"], results) + _stands_for(results)
-    tables, sentences = (speed, energy, *of_phases), [_verdict(results)]
+    more, sentences = [], [_verdict(results)]
+    if "per_macro" in results[0]:
+        from npuwatt.report.per_macro import NOTE, per_macro_table
+
+        more.append(per_macro_table(results))
+        notes.append(NOTE)
     if "article" in record:
-        claims = _article_table(record["article"])
+        more.append(_article_table(record["article"]))
         sentences.append(_article_sentence(record["article"]))
-        return Report(
-            heading=request_line(record["request"]), tables=(*tables, claims), wide=(wide, *of_all, claims),
-            sentences=tuple(sentences), notes=tuple(notes),
-        )  # fmt: skip
     return Report(
         heading=request_line(record["request"]),
-        tables=tables,
-        wide=(wide, *of_all),
+        tables=(speed, energy, *of_phases, *more),
+        wide=(wide, *of_all, *more),
         sentences=tuple(sentences),
         notes=tuple(notes),
     )

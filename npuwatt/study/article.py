@@ -23,6 +23,7 @@ T = TypeVar("T", bound=Record)
 NAME = "article"
 USUAL_WIDTH = "int8"
 _SPENT = ("_j", "_j_per_byte", "_j_per_mac", "_w", "_v")
+_FACTORS = ("overhead_ratio", "energy_over_law_ratio")
 
 
 class Constants(Record):
@@ -82,9 +83,7 @@ def _silenced(record: T) -> T:
             changes[name] = {
                 key: _silenced(inner) if isinstance(inner, Record) else inner for key, inner in value.items()
             }
-        elif name == "energy_over_law_ratio" or name.endswith("overhead_ratio"):
-            changes[name] = 0.0
-        elif suffix_of(name) in _SPENT and name != "power_cap_w":
+        elif name.endswith(_FACTORS) or (suffix_of(name) in _SPENT and name != "power_cap_w"):
             changes[name] = 0.0
         elif name.startswith("regulator"):
             changes[name] = 1.0

@@ -101,6 +101,7 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             *_fit_notes(asked, device.record, result),
             *_width_notes(asked, device.record),
             *_idle_notes(device.record, result, phases),
+            *_cell_notes(asked, device, result, phases),
             *_change_notes(device),
         ),
     )
@@ -121,6 +122,16 @@ def _idle_notes(device: Device, result: Inference, phases: Sequence[PhaseTable])
     return [
         f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the banks there"
     ]
+
+
+def _cell_notes(
+    asked: Question, device: Chosen[Device], result: Inference, phases: Sequence[PhaseTable]
+) -> list[str]:
+    if device.record.kind != "crossbar" or asked.constants == "article":
+        return []
+    from npuwatt.study.cell_notes import cell_notes
+
+    return list(cell_notes(asked, device.typed, device.record, result, phases))
 
 
 def _change_notes(device: Chosen[Device]) -> list[str]:
@@ -159,14 +170,6 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
         wanted = arithmetic_dtype(stored, request.activations)
         if (used := dtype_for(supported, wanted)) != wanted:
             notes.append(f"{what}: {wanted} arithmetic runs as {used}, the nearest type this device computes")
-    if device.kind == "crossbar":
-        bits = int(np.max(device.arrays.weight_bits))
-        notes.append(
-            f"weights sit in cells as {bits}-bit numbers whatever --weights says; accuracy is not compared"
-        )
-        notes.append(
-            "each token passes each layer alone: no layer is copied or pipelined, which batches would gain from"
-        )
     if device.kind == "near-bank-pim":
         from npuwatt.device.nearbank import computes_as_stored
 

@@ -1,0 +1,67 @@
+"""What a comparison must say of a board that computes in memory cells: bits, errors, life, and what stays outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from npuwatt.device.accuracy import product_accuracy
+from npuwatt.device.crossbar import Arrays, Crossbar, weights_held_count
+from npuwatt.study.accuracy import layout_of, verdict_of
+from npuwatt.study.inference import Inference
+from npuwatt.study.phases import PhaseTable
+from npuwatt.study.question import Question
+from npuwatt.study.reprogramming import loading_of
+from npuwatt.units import show, show_time
+from npuwatt.workload.parameters import stored_weights
+
+DAY_S = 86400.0
+LONG_S = 5 * 31557600.0  # from where on cells would live long enough for a cache
+
+
+def cell_notes(
+    asked: Question, typed: str, board: Crossbar, result: Inference, phases: Sequence[PhaseTable]
+) -> Iterator[str]:
+    """Lines for one board of a comparison."""
+    arrays = board.arrays
+    weights = stored_weights(asked.network.record).matrix
+    bits = int(np.max(arrays.weight_bits))
+    yield f"weights sit in cells as {bits}-bit numbers whatever --weights says; {_exactness(arrays, typed)}"
+    if arrays.is_streamed:
+        share = min(1.0, float(np.max(weights_held_count(arrays))) / weights)
+        yield (
+            f"its cells hold {100 * share:.2g} % of the weights at a time; all come from main memory and are written "
+            "for every pass"
+        )
+        return
+    loading = loading_of(board, asked.network.record)
+    yield f"writing the network into the cells takes {show(loading.energy_j, '_j')} and {show(loading.time_s, '_s')}, once"
+    if asked.network.record.decoder and bool(result.fits[0, 0]):
+        yield _outside(arrays, result, phases)
+
+
+def _exactness(arrays: Arrays, typed: str) -> str:
+    if arrays.gates is not None:
+        return "gates add them exactly"
+    if arrays.noise is None:
+        return "nothing is known about the errors of its cells"
+    found = product_accuracy(arrays.noise, layout_of(arrays), (DAY_S,)).snr_db.item()
+    return f"a day after they were written products have {found:.0f} dB of signal over noise: {verdict_of(found)} (npuwatt accuracy {typed})"
+
+
+def _outside(arrays: Arrays, result: Inference, phases: Sequence[PhaseTable]) -> str:
+    """Attention and its cache: what they cost where they are, and how long cells would bear them."""
+    step = phases[-1]
+    joules = np.broadcast_to(step.energy_j, step.time_s.shape)[0]
+    kept = sum(
+        energy for kind, energy in zip(step.ops.kinds, joules.tolist(), strict=True) if kind == "attention"
+    )
+    told = f"attention and its cache stay on the host, {100 * kept / float(joules.sum()):.0f} % of a step's energy"
+    endurance = float(np.max(arrays.write.endurance_count))
+    if not endurance:
+        return told
+    # Each place of a cache is written once for every sequence that passes through it.
+    life_s = endurance / float(np.max(arrays.write.pulses_count)) * float(result.request_s[0, 0])
+    verb = "would still be worn out in" if life_s < LONG_S else "would live for"
+    return f"{told}; cells that held it {verb} {show_time(life_s)}"
