@@ -21,13 +21,20 @@ class Values(Record):
     """How weights or inputs are spread around zero. They are measured in their own root mean square."""
 
     shape: Literal["gaussian", "laplace"] = "gaussian"
-    histogram_count: tuple[Real, ...] = ()  # in place of the shape: magnitudes, in even bins up to the largest
+    histogram_count: tuple[
+        Real, ...
+    ] = ()  # in place of the shape: magnitudes, in even bins up to the largest
 
     def __post_init__(self) -> None:
         if self.histogram_count:
             require.not_negative(**{f"histogram.{i}": n for i, n in enumerate(self.histogram_count)})
             if not np.all(np.greater(self.histogram_count[-1], 0)):
-                raise NpuwattError(f"histogram.{len(self.histogram_count) - 1}: 0 given; expected the largest there")
+                raise NpuwattError(
+                    f"histogram.{len(self.histogram_count) - 1}: 0 given; expected the largest there"
+                )
+
+
+GAUSSIAN = Values()
 
 
 class Spelling(Record):
@@ -49,7 +56,9 @@ class Nodes(Record):
 def spelling(bits: float, digit_bits: float) -> Spelling:
     """Numbers of `bits` in digits of `digit_bits`. A single digit takes its whole range, however wide."""
     largest, digits = math.ceil(2**bits) - 1, math.ceil(bits / digit_bits)
-    return Spelling(largest=largest, base=math.ceil(2**digit_bits) if digits > 1 else largest + 1, digits=digits)
+    return Spelling(
+        largest=largest, base=math.ceil(2**digit_bits) if digits > 1 else largest + 1, digits=digits
+    )
 
 
 def nodes(number: Spelling) -> Nodes:
@@ -78,8 +87,8 @@ def largest_ratio(values: Values, count: Real) -> Real:
     if values.histogram_count:
         return 1 / _histogram_rms(values)
     if values.shape == "laplace":
-        return np.log(count) / math.sqrt(2)
-    reach = np.sqrt(2 * np.log(count))
+        return np.asarray(np.log(count) / math.sqrt(2))
+    reach: Real = np.sqrt(2 * np.log(count))
     for _ in range(3):  # Newton on ln(count x share beyond) = 0, the share by a bound of Mills' ratio
         mills = 4 / (3 * reach + np.sqrt(reach**2 + 8))
         reach = reach + mills * (np.log(count * math.sqrt(2 / math.pi) * mills) - reach**2 / 2)
@@ -91,7 +100,7 @@ def share_beyond(values: Values, reach: Real) -> Array:
     if values.histogram_count:
         edges, shares = _bins(values)
         covered = np.concatenate([[0.0], np.cumsum(shares)])
-        return 1 - np.interp(reach, np.concatenate([[0.0], edges]), covered)
+        return np.asarray(1 - np.interp(reach, np.concatenate([[0.0], edges]), covered))
     if values.shape == "laplace":
         return np.asarray(np.exp(np.multiply(-math.sqrt(2), reach)))
     return 2 * normal_tail(reach)
@@ -104,7 +113,9 @@ def power_beyond(values: Values, reach: Real) -> tuple[Array, Array]:
         width = edges[0]
         low = np.clip(reach, edges - width, edges)
         whole = total(shares * (edges**3 - low**3) / (3 * width))
-        past = total(shares * ((edges - reach) ** 3 - np.maximum(low - reach, 0) ** 3) / (3 * width) * (edges > reach))
+        past = total(
+            shares * ((edges - reach) ** 3 - np.maximum(low - reach, 0) ** 3) / (3 * width) * (edges > reach)
+        )
         return whole, past
     if values.shape == "laplace":
         share = share_beyond(values, reach)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,10 @@ from npuwatt.device.normal import normal_density, normal_tail, polynomial
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 
-LEAST_K, MOST_K = 233.0, 423.0  # -40 to 150 degrees Celsius: what packaged memories are specified for, at most
+LEAST_K, MOST_K = (
+    233.0,
+    423.0,
+)  # -40 to 150 degrees Celsius: what packaged memories are specified for, at most
 BOLTZMANN_J_PER_K = 1.380649e-23
 LEAST_SHARE = 1e-7  # laws in ln g take any smaller conductance for this share of their scale
 SURE_Z = 8.0  # so many standard deviations above zero, no cell is cut off there
@@ -82,7 +87,7 @@ class Refits(Record):
         if not self.fits:
             raise NpuwattError("fits: is empty; expected one or more")
         times = (self.start_s, *(fit.time_s for fit in self.fits))
-        if any(np.any(np.greater_equal(first, then)) for first, then in zip(times, times[1:], strict=False)):
+        if any(np.any(np.greater_equal(first, then)) for first, then in pairwise(times)):
             raise NpuwattError("fits: times do not rise from 'start' on; expected the earliest first")
 
 
@@ -197,9 +202,7 @@ def read_siemens(noise: Noise, g: Array, age_s: Real) -> tuple[Array, Array]:
     return np.maximum(ratio, 0.0) * growth, np.maximum(added, 0.0) * growth
 
 
-def conductance_moments(
-    noise: Noise, target_siemens: Array, age_s: Real
-) -> tuple[Array, tuple[Array, Array, Array]]:
+def conductance_moments(noise: Noise, target_siemens: Array, age_s: Real) -> tuple[Array, list[Array]]:
     """Mean of read conductances over many cells, and their variance by what causes it.
 
     Programming noise that would take a cell below zero leaves it at zero. Drift of a device with
@@ -214,7 +217,7 @@ def conductance_moments(
 
     Returns
     -------
-    mean, (programming, drift, read)
+    mean, [programming, drift, read]
         Siemens, and siemens squared; (P, Q).
 
     Source
@@ -240,7 +243,7 @@ def conductance_moments(
         mean, programming = mean * kept, programming * kept**2
     ratio, added = read_siemens(noise, g, age_s)
     read = (mean**2 + programming + drift) * ratio**2 + added**2
-    return mean, (programming, drift, read)
+    return mean, [programming, drift, read]
 
 
 def _spread_siemens(noise: Noise, g: Array, age_s: Real) -> Array:
@@ -249,11 +252,11 @@ def _spread_siemens(noise: Noise, g: Array, age_s: Real) -> Array:
     if noise.refits is None:
         return first
     spread = before = first
-    begin = from_ = np.log(noise.refits.start_s)
+    start = np.log(noise.refits.start_s)
     reached = np.log(np.maximum(age_s, noise.refits.start_s))
     for fit in noise.refits.fits:
         until, later = np.log(fit.time_s), np.maximum(polynomial(fit.spread_siemens, g), 0.0)
-        spread = spread + np.clip((reached - from_) / (until - from_), 0.0, 1.0) * (later - before)
-        from_, before = until, later
-    rise = np.maximum(before - first, 0.0) / (from_ - begin)
-    return spread + np.maximum(reached - from_, 0.0) * rise
+        spread = spread + np.clip((reached - start) / (until - start), 0.0, 1.0) * (later - before)
+        start, before = until, later
+    rise = np.maximum(before - first, 0.0) / (start - np.log(noise.refits.start_s))
+    return np.asarray(spread + np.maximum(reached - start, 0.0) * rise)

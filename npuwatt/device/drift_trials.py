@@ -80,7 +80,9 @@ def trial_snr_ratio(
     found = []
     for time_s in times_s:
         age = age_s(noise, time_s, temperature_k)
-        nets = [_net(tuple(_reaching(layout, noise, cells, age, rng) for cells in part.sides)) for part in slices]
+        nets = [
+            _net(tuple(_reaching(layout, noise, cells, age, rng) for cells in part.sides)) for part in slices
+        ]
         gain = _gain(slices, nets, meant) if is_compensated else 1.0
         product = np.zeros_like(exact)
         for part, net in zip(slices, nets, strict=True):
@@ -142,7 +144,9 @@ def _written(layout: Layout, shape: tuple[int, int], rng: np.random.Generator) -
     for digit, worth in _digits(code, number):
         sides = (digit, -digit) if layout.is_pair else (digit,)
         most = number.base - 1
-        cells = tuple(cells_for(layout.off_siemens + span * np.maximum(side, 0.0) / most, rng) for side in sides)
+        cells = tuple(
+            cells_for(layout.off_siemens + span * np.maximum(side, 0.0) / most, rng) for side in sides
+        )
         slices.append(Slice(sides=cells, worth_ratio=worth * most / number.largest))
     return np.where(np.abs(meant) > 1, meant, stored) * scale, slices
 
@@ -155,7 +159,9 @@ def _driven(layout: Layout, shape: tuple[int, int], rng: np.random.Generator) ->
         return inputs, [Step(volts_ratio=inputs, worth_ratio=1.0)]
     unit = float(layout.input_clip_ratio) / number.largest
     code = np.clip(np.rint(inputs / unit), -number.largest, number.largest)
-    return inputs, [Step(volts_ratio=digit, worth_ratio=worth * unit) for digit, worth in _digits(code, number)]
+    return inputs, [
+        Step(volts_ratio=digit, worth_ratio=worth * unit) for digit, worth in _digits(code, number)
+    ]
 
 
 def _reaching(layout: Layout, noise: Noise, cells: Cells, age: Real, rng: np.random.Generator) -> Array:
@@ -203,7 +209,8 @@ def _at_zero(layout: Layout, slices: list[Slice], steps: list[Step]) -> Array:
 
 def _weight_ratio(layout: Layout) -> Real:
     """Weight, in root mean squares, that a siemens in the difference from zero stands for."""
-    return weight_scale_ratio(layout) * (1 if layout.is_pair else 2) / (layout.on_siemens - layout.off_siemens)
+    span = layout.on_siemens - layout.off_siemens
+    return weight_scale_ratio(layout) / (span if layout.is_pair else span / 2)
 
 
 def _digits(code: Array, number: Spelling) -> list[tuple[Array, float]]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from npuwatt import require
 from npuwatt.arrays import Real
-from npuwatt.device.digits import Spelling, Values, largest_ratio, spelling
+from npuwatt.device.digits import GAUSSIAN, Spelling, Values, largest_ratio, spelling
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 
@@ -28,9 +28,9 @@ class Layout(Record):
     weight_clip_ratio: Real | None = None  # the same of a weight; none: the largest weight of the array
     active_rows_count: Real = 0.0  # read at once; 0: all
     wire_ohm: Real = 0.0  # of a column, for each cell on it
-    is_pair: bool = True  # a weight is the difference of two cells; else one cell holds it, zero in the middle
-    weights: Values = Values()
-    inputs: Values = Values()
+    is_pair: bool = True  # a weight is the difference of two cells; else one holds it, zero in the middle
+    weights: Values = GAUSSIAN
+    inputs: Values = GAUSSIAN
 
     def __post_init__(self) -> None:
         require.positive(rows=self.rows_count, columns=self.columns_count, on=self.on_siemens)
