@@ -36,7 +36,7 @@ MODELS = {"workload": GROUND, "device": GROUND | {"workload"}}
 # Numbers that need no unit: counts and shares whose name is a term of the field, and evidence of any unit.
 PLAIN = {
     "batch", "input_len", "output_len", "output_tokens", "all_tokens", "tokens", "layers", "devices", "devices_needed",
-    "macs", "k", "n", "link_steps", "weight_bits", "input_bits", "cell_bits", "dac_bits", "value", "low", "high", "first",
+    "macs", "k", "n", "link_steps", "weight_bits", "input_bits", "cell_bits", "dac_bits", "lossless_bits", "value", "low", "high", "first",
     "last", "head_tokens", "fits", "values", "context_tokens", "matrix", "embedding", "vector",
     "numbers", "uneven", "needed", "chosen", "count", "groups", "collectives", "expert_layers", "local_experts", "prompt_steps",
     "is_mixture", "is_hybrid", "is_fp8", "overhead_bound", "metrics", "measured", "jacobian", "inside", "outside", "hardware", "swapped", "predicted", "baseline", "ratios", "cost", "places", "errors", "spread", "roofline", "classes", "parameters",

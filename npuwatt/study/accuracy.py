@@ -9,10 +9,10 @@ import numpy as np
 
 from npuwatt import units
 from npuwatt.arrays import Array, Real, column
-from npuwatt.device.accuracy import GAUSSIAN, ROOM_K, Accuracy, product_accuracy
+from npuwatt.device.accuracy import ROOM_K, Accuracy, product_accuracy
 from npuwatt.device.converters import lossless_adc_bits
 from npuwatt.device.crossbar import Arrays, Crossbar, active_rows, columns_per_weight, series_siemens
-from npuwatt.device.digits import Values
+from npuwatt.device.digits import GAUSSIAN, Values
 from npuwatt.device.drift import LogLaw, Noise
 from npuwatt.device.evaluate import Device
 from npuwatt.device.layout import Layout

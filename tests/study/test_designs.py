@@ -1,0 +1,62 @@
+"""Many array designs at once equal each alone; what cannot be a product is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from npuwatt.arrays import column
+from npuwatt.device.crossbar import Arrays, Crossbar
+from npuwatt.errors import NpuwattError
+from npuwatt.preset.paths import with_values
+from npuwatt.study.designs import Designs, designs
+from npuwatt.study.scenario import load_device
+
+TIMES_S = (0.0, 60.0, 3600.0, 86400.0, 30 * 86400.0, 31557600.0)
+AXES: dict[tuple[str, ...], Any] = {
+    ("rows",): [64.0, 128.0, 256.0, 512.0, 1000.0],
+    ("adc", "bits"): np.arange(4.0, 12.0),
+    ("cell_bits",): [1.0, 2.0, 4.0, 8.0],
+    ("node",): np.linspace(10e-9, 90e-9, 7),
+}
+
+
+def arrays_of(name: str) -> Arrays:
+    found = load_device(name).record
+    assert isinstance(found, Crossbar)
+    return found.arrays
+
+
+def numbers(found: Designs, points: int) -> np.ndarray[Any, Any]:
+    """Everything a design is asked for, (P, ...)."""
+    assert found.accuracy is not None
+    columns = [
+        found.total_j, found.time_s, found.area_m2, found.mapping.arrays_count, found.mapping.utilization_fraction,
+    ]  # fmt: skip
+    return np.hstack([*(np.broadcast_to(value, (points, 1)) for value in columns), found.accuracy.snr_ratio])
+
+
+@pytest.mark.parametrize("name", ["isaac-rram", "ibm-hermes", "hfox-rram"])
+def test_a_grid_of_designs_equals_a_loop_on_a_hundred_of_them(name: str) -> None:
+    arrays = arrays_of(name)
+    grid = [axis.ravel() for axis in np.meshgrid(*AXES.values(), indexing="ij")]
+    many = with_values(arrays, {path: column(values) for path, values in zip(AXES, grid, strict=True)})
+    together = numbers(designs(many, k=1000, n=300, times_s=TIMES_S), len(grid[0]))
+    for place in np.random.default_rng(5).integers(0, len(grid[0]), 100):
+        alone = with_values(
+            arrays, {path: float(values[place]) for path, values in zip(AXES, grid, strict=True)}
+        )
+        found = numbers(designs(alone, k=1000, n=300, times_s=TIMES_S), 1)
+        np.testing.assert_allclose(together[place], found[0], rtol=1e-9)
+
+
+def test_gates_are_exact() -> None:
+    assert designs(arrays_of("sram-digital-cim"), k=100, n=100).accuracy is None
+    assert designs(arrays_of("mythic-m1076"), k=100, n=100).accuracy is None
+
+
+def test_a_matrix_has_sides() -> None:
+    with pytest.raises(NpuwattError, match=r"matrix: 0 x 10 given; expected sides of 1 or more"):
+        designs(arrays_of("isaac-rram"), k=0, n=10)
