@@ -43,7 +43,7 @@ _REPROGRAM = Annotated[
     ),
 ]
 _TRIALS = Annotated[
-    int, typer.Option("--trials", metavar="N", help="Simulate N arrays cell by cell beside the closed form.")
+    int, typer.Option("--trials", metavar="N", help="Simulate N columns cell by cell beside the closed form.")
 ]
 
 
@@ -68,7 +68,7 @@ def accuracy(
 
     \b
       npuwatt accuracy crossbar
-      npuwatt accuracy ibm-hermes --at 0s,1h,1day --temperature '60 degC' --trials 3
+      npuwatt accuracy ibm-hermes --at 0s,1h,1day --temperature '60 degC' --trials 64
       npuwatt accuracy crossbar --reprogram-every 1day --set devices.crossbar.arrays.adc.bits=6
     """
     style = check_format(style, as_json)

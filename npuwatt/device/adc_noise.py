@@ -10,7 +10,9 @@ from npuwatt.device.layout import Layout, active_rows
 from npuwatt.device.operands import Inputs, Weights
 from npuwatt.record import Record
 
-ORDERS = (1, 2, 3)  # of the Fourier series; those beyond fade where sums are noisy or large
+SERIES = (-1 / np.pi**2, 1 / (4 * np.pi**2), 3 / (4 * np.pi**2) - 1 / 12)
+"""Fourier series of the square of the error of rounding beyond its mean of 1/12: cut after the third term, which is
+smaller by the sum of those left out, so that a sum of zero is rounded without error."""
 
 
 class Conversions(Record):
@@ -38,7 +40,7 @@ def conversions_of(layout: Layout, weights: Weights, inputs: Inputs) -> Conversi
     power = _each(weights.digit_power_ratio, inputs.step_power_ratio)
     full = np.square(layout.adc_clip_ratio) * np.max(power, axis=-1, keepdims=True)
     step = full * np.exp2(2 - 2 * layout.adc_bits_count)
-    turns = [2 * np.pi * order / np.sqrt(step) for order in ORDERS]
+    turns = [2 * np.pi * order / np.sqrt(step) for order, _ in enumerate(SERIES, start=1)]
     if weights.level_shares_ratio and inputs.digit_shares_ratio:
         empty, turned = _turned(weights, inputs, turns, active_rows(layout))
     else:  # smooth sums, as good as Gaussian
@@ -78,9 +80,8 @@ def conversion_noise(sums: Conversions | None, *, growth: Array, cell_noise: Arr
     power = np.maximum(sums.power_ratio * growth + noise, 1e-300)
     past = power_beyond(GAUSSIAN, np.sqrt(sums.full_ratio / power))[1] * power
     resting, rounded = sums.step_ratio / 12, sums.step_ratio / 12 * (1 - sums.empty_ratio)
-    for order, turned in zip(ORDERS, sums.turned_ratio, strict=True):
-        blur = np.exp((-2 * (np.pi * order) ** 2 / sums.step_ratio) * noise)
-        part = ((-1) ** order / (np.pi * order) ** 2 * sums.step_ratio) * blur
+    for order, (factor, turned) in enumerate(zip(SERIES, sums.turned_ratio, strict=True), start=1):
+        part = factor * sums.step_ratio * np.exp((-2 * (np.pi * order) ** 2 / sums.step_ratio) * noise)
         resting, rounded = resting + part, rounded + part * (turned**growth - sums.empty_ratio)
     rounded = rounded + sums.empty_ratio * np.clip(resting, 0.0, noise)
     return total(past * sums.worth_ratio), total(np.clip(rounded, 0.0, power) * sums.worth_ratio)
@@ -89,8 +90,9 @@ def conversion_noise(sums: Conversions | None, *, growth: Array, cell_noise: Arr
 def _turned(weights: Weights, inputs: Inputs, turns: list[Array], rows: Real) -> tuple[Array, list[Array]]:
     """Share of empty sums, and the characteristic function of sums over the root of their rows, from that of one row."""
     none, one_row = 1.0 + 0.0 * turns[0], [1.0 + 0.0 * turn for turn in turns]
-    for digit, of_steps in enumerate(inputs.digit_shares_ratio):
-        for level, of_digits in zip(weights.level_ratio.T, weights.level_shares_ratio, strict=True):
+    levels = list(zip(weights.level_ratio.T, weights.level_shares_ratio, strict=True))
+    for digit, of_steps in enumerate(inputs.digit_shares_ratio[1:], start=1):
+        for level, of_digits in levels if np.any(weights.level_ratio[:, 0]) else levels[1:]:
             share, size = _each(of_digits, of_steps), digit * column(level) / np.sqrt(rows)
             none = none - share * (size > 0)
             one_row = [

@@ -62,12 +62,12 @@ class Arrays(Record):
     rows_count: Real
     columns_count: Real
     node_m: Real
-    supply_v: Real
     weight_bits: Real
     input_bits: Real
     write: Writing
     buffer_energy_j_per_byte: Real  # inputs and outputs between arrays and chips
     static_power_w: Real  # of one chip
+    supply_v: Real = 0.0  # of what is charged: lines, drivers of several bits, converters in SRAM, gates
     cell: ResistiveCell | None = None
     cell_charge_farad: Real = 0.0  # charged at each use of a cell, converter's share of it apart
     adc: Adc | None = None
@@ -309,7 +309,9 @@ def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCost
     limits_s["conversion"] = time_s
     main = next(iter(host.levels))
     if arrays.is_streamed:
-        weights = np.where(here, ops.weight_bytes / np.maximum(ops.operand_bytes, 1e-300), 0.0)
+        weights = np.where(
+            here, ops.weight_bytes / np.where(ops.operand_bytes > 0, ops.operand_bytes, 1.0), 0.0
+        )
         brought_bytes = weights * arrays.weight_bits / 8
         rate = devices * host.memory.bandwidth_bytes_per_s * host.memory.utilization_fraction
         written_s = np.where(here, ops.layers * turns * write_time_s(arrays), 0.0)

@@ -34,7 +34,7 @@ BANDS = (
 )
 """Signal over noise in dB from which on a product is good for what; npuwatt's own cut-offs."""
 MOST_MOMENTS = 1000
-MOST_TRIALS = 1000
+MOST_TRIALS = 4096
 SHORT_LIFE_S = 7 * 86400.0
 MOST_S = 1e12
 _VARIED = (
@@ -58,7 +58,7 @@ class AccuracyStudy(Record):
     plain: Accuracy  # without drift compensation
     low_db: Array  # if each number of the cells lies anywhere in its range
     high_db: Array
-    trial_db: Array | None  # by simulating arrays cell by cell
+    trial_db: Array | None  # by simulating columns cell by cell
     trials: int
     lossless_bits: float
     converter_loss_db: float  # of the signal over noise right after programming, for having fewer
@@ -108,7 +108,7 @@ def accuracy(
     reprogram_every
         How often all cells are written again, as in '30day'.
     trials
-        Arrays to simulate cell by cell beside the closed form; 0 for none.
+        Columns to simulate cell by cell beside the closed form; 0 for none.
     network
         What is loaded into the cells, which sets the energy of writing them.
     changes, presets

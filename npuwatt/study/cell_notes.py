@@ -31,7 +31,7 @@ def cell_notes(
     if arrays.is_streamed:
         share = min(1.0, float(np.max(weights_held_count(arrays))) / weights)
         yield (
-            f"its cells hold {100 * share:.2g} % of the weights at a time; all come from main memory and are written "
+            f"its cells hold {100 * share:.3g} % of the weights at a time; all come from main memory and are written "
             "for every pass"
         )
         return

@@ -10,18 +10,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from npuwatt.device.accuracy import product_accuracy
 from npuwatt.device.evaluate import Device
+from npuwatt.device.per_macro import chip_area_m2
 from npuwatt.errors import NpuwattError
 from npuwatt.preset import library
 from npuwatt.preset.paths import value_at, with_value
 from npuwatt.record import replace
+from npuwatt.study.accuracy import layout_of
 from npuwatt.study.inference import inference
+from npuwatt.study.reprogramming import loading_of, schedule_of
 from npuwatt.study.scenario import Chosen, load_device, load_network
 from npuwatt.workload.network import Network
 from npuwatt.workload.request import Request
 
 ROOT = Path(library.presets_root())
-KINDS = ("near-bank-pim",)
+KINDS = ("near-bank-pim", "crossbar")
 DEVICES = sorted(
     path.stem
     for path in (ROOT / "devices").glob("*.yaml")
@@ -56,6 +60,7 @@ def questions() -> Iterator[Question]:
 
 
 QUESTIONS = tuple(questions())
+AGES_S = (0.0, 3600.0, 86400.0, 1.5 * 86400.0, 10 * 86400.0, 3e7)
 
 
 @cache
@@ -88,15 +93,33 @@ def others(record: Device, address: str) -> Iterator[Device]:
             continue
 
 
+def of_cells(record: Device) -> Answer:
+    """What a board of cells is besides its answers: area, errors over time cold and hot, and the life of its cells."""
+    if record.kind != "crossbar":
+        return np.zeros(0)
+    arrays = record.arrays
+    found = [chip_area_m2(arrays)]
+    if arrays.noise is not None:
+        found += [
+            product_accuracy(arrays.noise, layout_of(arrays), AGES_S, temperature_k=kelvin).snr_db
+            for kelvin in (300.0, 350.0)
+        ]
+    if not arrays.is_streamed:
+        loading = loading_of(record, network("llama-3.1-8b"))
+        schedule = schedule_of(arrays, loading, 1e9, 0.0)
+        found += [loading.energy_j, loading.time_s, schedule.lifetime_s]
+    return np.concatenate([np.ravel(part) for part in found])
+
+
 def answers(record: Device) -> list[Answer]:
-    return [answer(record, asked) for asked in QUESTIONS]
+    return [of_cells(record), *(answer(record, asked) for asked in QUESTIONS)]
 
 
 def matters(record: Device, address: str, now: list[Answer]) -> bool:
     """Whether some value of a number gives some question another answer than `now`."""
     for other in others(record, address):
-        for before, asked in zip(now, QUESTIONS, strict=True):
-            after = answer(other, asked)
+        for before, asked in zip(now, (None, *QUESTIONS), strict=True):
+            after = answer(other, asked) if asked else of_cells(other)
             if after.shape != before.shape or not np.allclose(
                 after, before, rtol=1e-9, atol=0, equal_nan=True
             ):
@@ -115,7 +138,7 @@ CASES = [(name, address) for name in DEVICES for address in device(name).evidenc
 @pytest.mark.parametrize(("name", "address"), CASES)
 def test_each_number_of_a_preset_changes_an_answer(name: str, address: str) -> None:
     assert matters(device(name).record, address, answers_of(name)), (
-        "changes no energy, time or number of devices"
+        "changes no energy, time, number of devices, area, error or life"
     )
 
 

@@ -1,0 +1,50 @@
+"""What a comparison says of boards that compute in cells."""
+
+from __future__ import annotations
+
+import pytest
+
+from npuwatt.study.compare import compare
+
+
+def notes(device: str, *changes: str, network: str = "llama-3.1-8b") -> list[str]:
+    (answer,) = compare([device], network=network, changes=changes).answers
+    return list(answer.notes)
+
+
+def told(lines: list[str], part: str) -> str:
+    (line,) = (line for line in lines if part in line)
+    return line
+
+
+def test_a_board_of_cells_says_how_exact_they_are() -> None:
+    line = told(notes("ibm-hermes", network="resnet-50"), "sit in cells")
+    assert line.startswith("weights sit in cells as 8-bit numbers whatever --weights says; a day after")
+    assert "dB of signal over noise: do not deploy (npuwatt accuracy ibm-hermes)" in line
+    assert "gates add them exactly" in told(notes("sram-digital-cim"), "sit in cells")
+    assert "nothing is known about the errors" in told(
+        notes("mythic-m1076", network="resnet-50"), "sit in cells"
+    )
+
+
+def test_a_cache_never_goes_into_cells_and_its_cost_outside_is_told() -> None:
+    line = told(notes("isaac-rram"), "attention and its cache stay on the host")
+    assert "% of a step's energy" in line
+    assert "would still be worn out in" in line
+    strong = notes("isaac-rram", "devices.isaac-rram.arrays.write.endurance=1e15")
+    assert "would live for" in told(strong, "attention and its cache stay on the host")
+    unworn = notes("isaac-rram", "devices.isaac-rram.arrays.write.endurance=0")
+    assert told(unworn, "attention and its cache").endswith("% of a step's energy")
+
+
+def test_writing_the_network_is_told_once_or_for_every_pass() -> None:
+    assert told(notes("isaac-rram"), "writing the network into the cells takes").endswith(", once")
+    streamed = told(notes("sram-analog-cim"), "for every pass")
+    assert streamed.startswith("its cells hold 0.0629 % of the weights at a time")
+    whole = notes("sram-analog-cim", "devices.sram-analog-cim.arrays.arrays=1e6")
+    assert told(whole, "for every pass").startswith("its cells hold 100 % of the weights")
+
+
+@pytest.mark.parametrize("device", ["gpu", "pim"])
+def test_other_boards_say_nothing_of_cells(device: str) -> None:
+    assert not any("cells" in note for note in notes(device))
