@@ -100,22 +100,24 @@ def product_accuracy(
         require.not_negative(time=time_s)
     given = noise, layout, temperature_k
     points = _points(given)
-    shape = points, len(times_s)
-    flags = [np.broadcast_to(is_beyond_law(noise, time_s, temperature_k), (points, 1)) for time_s in times_s]
-    is_extrapolated = np.concatenate(flags, axis=-1)
+    found = {name: np.zeros((points, len(times_s))) for name in PARTS}
+    flags = np.zeros((points, len(times_s)), dtype=bool)
     if points == 1:  # moments take the place of design points
-        parts = _moment(noise, _plan(layout), _age(given, column(times_s)), is_compensated)
-        spread = {name: np.broadcast_to(part, shape[::-1]).T for name, part in parts.items()}
-        return Accuracy(noise_ratio=spread, is_extrapolated=is_extrapolated)
-    found = {name: np.empty(shape) for name in PARTS}
+        moments = column(times_s)
+        parts = _moment(noise, _plan(layout), _age(given, moments), is_compensated)
+        flags = flags | is_beyond_law(noise, moments, temperature_k).T
+        return Accuracy(
+            noise_ratio={name: zero + parts[name].T for name, zero in found.items()}, is_extrapolated=flags
+        )
     for index in _alike(layout, points):
         some = _taken(given, index)
         plan = _plan(some[1])
         for place, time_s in enumerate(times_s):
-            parts = _moment(some[0], plan, _age(some, time_s), is_compensated)
-            for name, part in parts.items():
-                found[name][index, place : place + 1] = part
-    return Accuracy(noise_ratio=found, is_extrapolated=is_extrapolated)
+            here = slice(place, place + 1)
+            flags[index, here] = is_beyond_law(some[0], time_s, some[2])
+            for name, part in _moment(some[0], plan, _age(some, time_s), is_compensated).items():
+                found[name][index, here] = part
+    return Accuracy(noise_ratio=found, is_extrapolated=flags)
 
 
 def wire_loss(load: Array) -> Array:
