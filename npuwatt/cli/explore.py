@@ -58,6 +58,7 @@ def sweep(
     constants: o.CONSTANTS = "sourced",
     changes: o.SET = None,
     presets: o.PRESETS = None,
+    per_macro: o.PER_MACRO = False,
     style: o.FORMAT = None,
     as_json: o.JSON = False,
     output: o.OUTPUT = None,
@@ -73,13 +74,14 @@ def sweep(
       npuwatt sweep gpu --vary devices.gpu.levels.dram.bandwidth=2TB/s..8TB/s:4 --vary request.batch=1,8,64
       npuwatt sweep gpu --vary request.batch=1..512:512 --best energy_per_output_token_j --top 3
       npuwatt sweep gpu --serving --batch 32 --vary stack.sequence_time=0us..60us:5
+      npuwatt sweep crossbar --per-macro --vary devices.crossbar.arrays.adc.bits=4..9:6
       npuwatt sweep gpu --vary devices.gpu.power_cap=300W..700W:401 --dry-run
     """
     asked, style = o.asked(locals()), check_format(style, as_json) or "csv"
     check_output(output)
     from npuwatt.explore.sweep import sweep as answer
 
-    found = answer(devices, vary=vary or (), pair=pair, best=best, top=top, **asked)
+    found = answer(devices, vary=vary or (), pair=pair, best=best, top=top, per_macro=per_macro, **asked)
     for line in found.question.warnings:
         say(f"warning: {line}")
     rows = min(found.row_count, top) if best else found.row_count

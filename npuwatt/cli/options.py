@@ -124,7 +124,7 @@ PER_MACRO = Annotated[
     bool,
     typer.Option(
         "--per-macro", rich_help_panel=_OUTPUT,
-        help="Add the TOPS/W that papers and data sheets print of a part, beside the board's.",
+        help="Add what papers and data sheets print of a part, as TOPS/W, beside the board's.",
     ),
 ]  # fmt: skip
 SET = Annotated[

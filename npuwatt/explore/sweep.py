@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 CHUNK = 32_768
 _LENGTHS = {"batch": MOST_BATCH, "input_len": MOST_TOKENS, "output_len": MOST_TOKENS}
+MACRO = (
+    "array_ops_per_j", "array_ops_per_s_m2", "array_area_m2", "array_snr_db", "array_snr_after_1_day_db",
+    "array_snr_after_1_year_db",
+)  # fmt: skip
 COLUMNS = ("device", *METRICS, "bound_by", "fits", "devices", "devices_needed")
 Rows = dict[str, list[Any]]
 """Columns of equal length; None where a point has no value."""
@@ -39,6 +43,7 @@ class Sweep(Record):
     points: Points
     best: str | None
     top: int
+    per_macro: bool = False  # whether rows also tell of one array by itself
 
     @property
     def row_count(self) -> int:
@@ -50,7 +55,14 @@ class Sweep(Record):
         """The addresses as typed, then the names of the results."""
         place = len(METRICS) + 1
         served = () if self.question.stack is None else ("median_itl_s",)
-        return (*(one.address for one in self.points.axes), *COLUMNS[:place], *served, *COLUMNS[place:])
+        alone = MACRO if self.per_macro else ()
+        return (
+            *(one.address for one in self.points.axes),
+            *COLUMNS[:place],
+            *served,
+            *COLUMNS[place:],
+            *alone,
+        )
 
     def chunks(self, progress: Callable[[int], None] = lambda done: None) -> Iterator[Rows]:
         """Rows in order, some thousand at a time; `progress` hears how many points were computed."""
@@ -67,6 +79,7 @@ class Sweep(Record):
     def _rows(self, device: Chosen[Device], index: npt.NDArray[np.int64]) -> Rows:
         columns = self.points.columns(index)
         result = self._result(device, columns)
+        alone = self._alone(device, columns, len(index))
         rows: Rows = {
             one.address: _listed(values) for one, values in zip(self.points.axes, columns, strict=True)
         }
@@ -85,7 +98,22 @@ class Sweep(Record):
         for one in self.points.axes:
             if one.is_whole:
                 rows[one.address] = [int(value) for value in rows[one.address]]
-        return rows
+        return rows | alone
+
+    def _alone(self, device: Chosen[Device], columns: Sequence[Array], points: int) -> Rows:
+        """Figures of one array by itself; none where a device has no arrays."""
+        if not self.per_macro:
+            return {}
+        record, _ = laid_over(device, self.question.request, self.points.axes, columns)
+        found: dict[str, Array] = {}
+        if record.kind == "crossbar":
+            from npuwatt.study.designs import macro_figures
+
+            with np.errstate(all="ignore"):
+                found = macro_figures(record.arrays)
+        return {
+            name: _listed(_full(found[name], points)) if name in found else [None] * points for name in MACRO
+        }
 
     def _result(self, device: Chosen[Device], columns: Sequence[Array], **options: Any) -> Inference:
         asked, axes = self.question, self.points.axes
@@ -144,6 +172,7 @@ def sweep(
     pair: bool = False,
     best: str | None = None,
     top: int = 1,
+    per_macro: bool = False,
     **options: Unpack[Options],
 ) -> Sweep:
     """One request on one or more devices at many design points.
@@ -159,6 +188,9 @@ def sweep(
         Take the values of all addresses in step instead of as a grid.
     best, top
         Keep only the `top` points with the least (energy, time, power) or most (tokens) of a metric.
+    per_macro
+        Add the figures of one array by itself (MACRO): efficiency, density, area, and signal over noise of its
+        products when written, a day and a year later.
     **options
         As for `npuwatt.compare`.
 
@@ -191,7 +223,7 @@ def sweep(
             result_of(asked, device.record)
         except NpuwattError as error:
             raise RequestError(*(f"--vary on {device.typed!r}: {fault}" for fault in error.faults)) from error
-    return Sweep(question=asked, points=points, best=best, top=top)
+    return Sweep(question=asked, points=points, best=best, top=top, per_macro=per_macro)
 
 
 def _axis(asked: Question, text: str) -> Axis:

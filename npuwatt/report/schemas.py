@@ -8,6 +8,7 @@ from npuwatt.device.accuracy import PARTS
 from npuwatt.device.costs import COMPONENTS, LIMITS
 from npuwatt.device.evaluate import KINDS
 from npuwatt.errors import NpuwattError, did_you_mean, shown
+from npuwatt.explore.sweep import MACRO
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
 from npuwatt.report import audit_schemas
@@ -234,7 +235,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
             "points": COUNT,
             "best": {"enum": [*METRICS, None]},
             "sources": _SOURCES,
-            "results": list_of(object_of({"device": TEXT} | _ROW, {"median_itl_s": MAYBE})),
+            "results": list_of(object_of({"device": TEXT} | _ROW, dict.fromkeys(("median_itl_s", *MACRO), MAYBE))),
         },
         {},
     ),

@@ -13,7 +13,7 @@ from npuwatt.report.document import Report, Table
 from npuwatt.report.records import request_record, source_records
 from npuwatt.report.words import quantity, request_line
 
-_UNITS = {"_s": "s", "_w": "W", "_j": "J"}
+_UNITS = {"_s": "s", "_w": "W", "_j": "J", "_m2": "m2"}
 
 
 def head_record(sweep: Sweep) -> dict[str, Any]:
@@ -118,11 +118,6 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     unit = next(
-        (
-            unit
-            for suffix, unit in _UNITS.items()
-            if name.endswith(suffix) and not name.startswith("tokens_per_")
-        ),
-        "",
+        (unit for suffix, unit in _UNITS.items() if name.endswith(suffix) and "s_per_" not in name), ""
     )
     return quantity(float(value), unit) if isinstance(value, float) else str(value)

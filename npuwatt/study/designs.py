@@ -6,13 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npuwatt.arrays import Real
+from npuwatt.arrays import Array, Real
 from npuwatt.device.accuracy import ROOM_K, Accuracy, product_accuracy
 from npuwatt.device.crossbar import Arrays, Mapping, mapped, vector_energy_j
-from npuwatt.device.per_macro import array_area_m2
+from npuwatt.device.per_macro import array_area_m2, per_macro
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 from npuwatt.study.accuracy import layout_of
+
+AGES_S = {
+    "array_snr_db": 0.0,
+    "array_snr_after_1_day_db": 86400.0,
+    "array_snr_after_1_year_db": 31557600.0,
+}
 
 
 class Designs(Record):
@@ -32,6 +38,21 @@ class Designs(Record):
     def time_s(self) -> Real:
         """Time of the product."""
         return self.mapping.time_s
+
+
+def macro_figures(arrays: Arrays) -> dict[str, Array]:
+    """One array by itself, as rows of a sweep tell it: (P, 1) each; no accuracy where nothing is known about it."""
+    alone = per_macro(arrays)
+    figures = alone.figures()
+    found = {
+        "array_ops_per_j": figures["ops_per_j"],
+        "array_ops_per_s_m2": figures["ops_per_s_m2"],
+        "array_area_m2": alone.area_m2,
+    }
+    if arrays.noise is not None and arrays.gates is None:
+        snr_db = product_accuracy(arrays.noise, layout_of(arrays), tuple(AGES_S.values())).snr_db
+        found |= {name: snr_db[:, place : place + 1] for place, name in enumerate(AGES_S)}
+    return {name: np.atleast_2d(value) for name, value in found.items()}
 
 
 def designs(
@@ -64,7 +85,10 @@ def designs(
     accuracy = None
     if arrays.noise is not None and arrays.gates is None:
         accuracy = product_accuracy(
-            arrays.noise, layout_of(arrays), times_s, temperature_k=np.asarray(temperature_k, dtype=np.float64)
+            arrays.noise,
+            layout_of(arrays),
+            times_s,
+            temperature_k=np.asarray(temperature_k, dtype=np.float64),
         )
     return Designs(
         mapping=mapping,

@@ -9,8 +9,11 @@ import pytest
 
 from npuwatt.arrays import column
 from npuwatt.device.crossbar import Arrays, Crossbar
+from npuwatt.device.per_macro import array_area_m2
 from npuwatt.errors import NpuwattError
+from npuwatt.explore.sweep import MACRO, sweep
 from npuwatt.preset.paths import with_values
+from npuwatt.study.accuracy import accuracy
 from npuwatt.study.designs import Designs, designs
 from npuwatt.study.scenario import load_device
 
@@ -60,3 +63,25 @@ def test_gates_are_exact() -> None:
 def test_a_matrix_has_sides() -> None:
     with pytest.raises(NpuwattError, match=r"matrix: 0 x 10 given; expected sides of 1 or more"):
         designs(arrays_of("isaac-rram"), k=0, n=10)
+
+
+def test_rows_of_a_sweep_tell_of_one_array_if_asked() -> None:
+    asked: dict[str, Any] = {"vary": ["devices.isaac-rram.arrays.adc.bits=5,8"]}
+    (plain,), (rows,) = (
+        list(sweep(["isaac-rram"], **asked, per_macro=per_macro).chunks()) for per_macro in (False, True)
+    )
+    assert plain == {name: values for name, values in rows.items() if name not in MACRO}
+    assert rows["array_snr_db"][0] < rows["array_snr_db"][1]
+    board = load_device("isaac-rram").record
+    assert isinstance(board, Crossbar)
+    found = accuracy("isaac-rram", at="0s,1day,1year").compensated.snr_db[0]
+    names = ("array_snr_db", "array_snr_after_1_day_db", "array_snr_after_1_year_db")
+    assert [rows[name][1] for name in names] == pytest.approx(found)
+    assert rows["array_area_m2"][1] == pytest.approx(float(np.max(array_area_m2(board.arrays))))
+
+
+@pytest.mark.parametrize("name", ["gpu", "sram-digital-cim"])
+def test_what_a_device_has_not_is_left_empty(name: str) -> None:
+    (rows,) = sweep([name], vary=["request.batch=1,2"], per_macro=True).chunks()
+    assert rows["array_snr_db"] == [None, None]
+    assert (rows["array_area_m2"] == [None, None]) == (name == "gpu")
