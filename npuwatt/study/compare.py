@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from npuwatt.device.accelerator import dtype_for
-from npuwatt.device.evaluate import Device, host_of
+from npuwatt.device.evaluate import Device, host_of, weights_in_cells_count
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record
 from npuwatt.study.confidence import Confidence, confidence
@@ -153,10 +153,13 @@ def _fit_notes(asked: Question, device: Device, result: Inference) -> list[str]:
             else f"cannot share work on {count:.0f} devices"
         )
         return [f"{wants}, and the preset states no link between them"]
+    room = f"{capacity:.3g} GiB"
+    if (cells := weights_in_cells_count(device)) is not None:
+        room += f" and cells for {float(np.max(cells)):.3g} weights"
     if needed > count:
-        return [f"does not fit: needs {needed:.0f} devices of {capacity:.3g} GiB"]
+        return [f"does not fit: needs {needed:.0f} devices of {room}"]
     if asked.count is None and needed > 1:
-        return [f"{needed:.0f} devices: the fewest that hold weights and cache ({capacity:.3g} GiB each)"]
+        return [f"{needed:.0f} devices: the fewest that hold weights and cache ({room} each)"]
     return []
 
 

@@ -37,6 +37,15 @@ def test_a_cache_never_goes_into_cells_and_its_cost_outside_is_told() -> None:
     assert told(unworn, "attention and its cache").endswith("% of a step's energy")
 
 
+def test_a_network_that_does_not_fit_the_cells_is_told_by_their_number() -> None:
+    (answer,) = compare(["isaac-rram"], network="llama-3.1-70b", devices=1).answers
+    assert not answer.result.fits.item()
+    # 128 chips of 16128 arrays of 128 x 32 weights: 8.46e9
+    assert answer.notes[0] == "does not fit: needs 9 devices of 32 GiB and cells for 8.46e+09 weights"
+    (answer,) = compare(["isaac-rram"], network="llama-3.1-70b").answers
+    assert answer.notes[0].startswith("9 devices: the fewest that hold weights and cache (32 GiB and cells for")
+
+
 def test_writing_the_network_is_told_once_or_for_every_pass() -> None:
     assert told(notes("isaac-rram"), "writing the network into the cells takes").endswith(", once")
     streamed = told(notes("sram-analog-cim"), "for every pass")
