@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     from npuwatt.preset.library import index as list_presets
     from npuwatt.report.records import compare_record, estimate_record
     from npuwatt.report.schemas import schema_of
+    from npuwatt.study.accuracy import accuracy
     from npuwatt.study.compare import compare
+    from npuwatt.study.designs import designs
     from npuwatt.study.estimate import estimate
     from npuwatt.study.imports import import_model
     from npuwatt.study.presets import check_presets, show_preset
 
 __all__ = [
     "NpuwattError",
+    "accuracy",
     "check_presets",
     "compare",
     "compare_record",
+    "designs",
     "estimate",
     "estimate_record",
     "import_model",
@@ -44,9 +48,11 @@ __all__ = [
 
 _HOMES = {
     "NpuwattError": "errors",
+    "accuracy": "study.accuracy",
     "check_presets": "study.presets",
     "compare": "study.compare",
     "compare_record": "report.records",
+    "designs": "study.designs",
     "estimate": "study.estimate",
     "estimate_record": "report.records",
     "import_model": "study.imports",
