@@ -46,9 +46,12 @@ PATHS = {
     "skhynix-gddr6-aim": ("banks.pins_bandwidth",),
     "isaac-rram": (
         *(f"host.{path}" for path in HOST),
-        "arrays.parts", "arrays.rows", "arrays.columns", "arrays.weight_bits", "arrays.dac_bits", "arrays.adc_energy",
-        "arrays.adc_time", "arrays.settle_time", "arrays.columns_per_adc", "arrays.static_power",
+        "arrays.parts", "arrays.rows", "arrays.columns", "arrays.weight_bits", "arrays.node", "arrays.adc.energy_over_law",
+        "arrays.adc.rate", "arrays.settle_time", "arrays.adc.columns", "arrays.static_power", "arrays.cell.read",
+        "arrays.pipelined_layers", "arrays.driver_energy",
     ),
+    "sram-analog-cim": ("arrays.arrays", "arrays.cell_charge", "arrays.supply", "arrays.write.pulse", "arrays.line"),
+    "sram-digital-cim": ("arrays.node", "arrays.gates.columns", "arrays.write.conductance", "host.levels.dram.bandwidth"),
 }  # fmt: skip
 CASES = [(name, path) for name, paths in PATHS.items() for path in paths]
 
