@@ -13,7 +13,7 @@ from npuwatt.device.normal import normal_density, normal_tail
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 
-MOST_NODES = 128
+MOST_NODES = 64  # within 0.1 dB of all numbers of 16 bits; a power of two, so that top digits end where nodes do
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 

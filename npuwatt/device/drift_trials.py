@@ -88,7 +88,7 @@ def trial_snr_ratio(
         for part, net in zip(slices, nets, strict=True):
             for step in steps:
                 current = step.volts_ratio @ net.T  # Ohm and Kirchhoff: I = sum V G along each column
-                product += part.worth_ratio * step.worth_ratio * _converted(layout, current, full) / gain
+                product += part.worth_ratio * step.worth_ratio * _converted(layout, current, full, rng) / gain
         error = (product - _at_zero(layout, slices, steps)) * _weight_ratio(layout) - exact
         found.append(np.sum(exact**2) / np.sum(error**2))
     return row(found)
@@ -189,13 +189,18 @@ def _full_scale(layout: Layout, slices: list[Slice], steps: list[Step]) -> float
     return float(layout.adc_clip_ratio * max(np.sqrt(np.mean(one**2)) for one in sums))
 
 
-def _converted(layout: Layout, current: Array, full: float) -> Array:
-    """Currents as the converter tells them: clipped to its full scale and rounded to its steps."""
+def _converted(layout: Layout, current: Array, full: float, rng: np.random.Generator) -> Array:
+    """Currents as the converter tells them: clipped to its full scale and rounded to its steps.
+
+    Where these stand against the levels of a sum is any man's guess: columns are off by a step or so.
+    """
     if layout.adc_bits_count is None:
         return current
     levels = np.exp2(layout.adc_bits_count)
     least = 2 * full / levels
-    return np.asarray(np.clip(np.rint(current / least), -levels / 2, levels / 2 - 1) * least)
+    place = rng.random(current.shape)
+    steps = np.clip(np.rint(current / least + place) - place, -levels / 2, levels / 2)
+    return np.asarray(steps * least)
 
 
 def _at_zero(layout: Layout, slices: list[Slice], steps: list[Step]) -> Array:

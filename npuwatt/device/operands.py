@@ -16,7 +16,6 @@ from npuwatt.device.layout import (
 )
 from npuwatt.record import Record
 
-FEW_LEVELS = 8  # of a digit: with more of them, sums of a column are smooth
 FAR_ROWS = 1.25  # how much more one cell's chance weighs in the wire's losses than its mean: 1/6 over 2/15
 
 
@@ -29,15 +28,9 @@ class Weights(Record):
     mass_ratio: Array  # share of weights at each node, (P, M)
     level: npt.NDArray[np.intp]  # of the cell of each digit of a node, (digits, M)
     level_siemens: Array  # that a cell may be meant to hold, lowest first, (P, B)
-    level_ratio: (
-        Array  # what it gives with the other cell of its pair, over the range of conductances, (P, B)
-    )
-    level_shares_ratio: tuple[
-        Array, ...
-    ]  # for each level, share of each digit's cells, (P, digits); if they are few
     level_mass_ratio: Array  # share of cells at each level, each by the square of its worth, (P, B)
     worth_ratio: Array  # of each digit, when full, (digits, 1)
-    meant_ratio: Array  # what the cells of a node are meant to give together, (P, M)
+    meant_ratio: Array  # what the cells of a node are meant to give together, over their range, (P, M)
     meant_power_ratio: Array  # mean square of it, (P, 1)
     digit_power_ratio: Array  # mean square of what each digit gives, (P, digits)
     power_ratio: Array  # mean square of weights, (P, 1)
@@ -50,9 +43,6 @@ class Inputs(Record):
     """The inputs of a layout by the steps that drive them."""
 
     step_power_ratio: Array  # mean square of what each step drives, (P, steps)
-    digit_shares_ratio: tuple[
-        Array, ...
-    ]  # for each digit, its share in each step, (P, steps); if they are few
     worth_ratio: Array  # of one in each step, in root mean squares of inputs, (P, steps)
     lost_ratio: Array  # noise over signal of what is rounded or lies beyond the largest, (P, 1)
 
@@ -68,28 +58,27 @@ def weights_of(layout: Layout) -> Weights:
     worth = node.worth_ratio * (number.base - 1)
     span = layout.on_siemens - layout.off_siemens
     siemens = layout.off_siemens + span * row(digits) / (number.base - 1)
-    given = (siemens - siemens[:, :1] if layout.is_pair else siemens) / span
+    given = (
+        siemens - siemens[:, :1] if layout.is_pair else siemens
+    ) / span  # the other cell of a pair is at rest
     weight = node.worth_ratio.T @ node.digit_count - (0.0 if layout.is_pair else 0.5)
     power, lost = mean_over(mass, weight**2), np.zeros((1, 1))
     if not is_cut:
         whole, lost = power_beyond(layout.weights, scale)
         beyond = whole / np.square(scale) - share_beyond(layout.weights, scale)
         power = power + beyond / (1 if layout.is_pair else 4)
+    squares = np.zeros((len(digits), mass.shape[-1]))
+    for one, value in zip(level, worth, strict=True):
+        squares[one, np.arange(mass.shape[-1])] += value**2
+    meant = together(level, worth, given)
     means = [(mean_over(mass, given[:, one]), mean_over(mass, given[:, one] ** 2)) for one in level]
     parts = [value * given[:, one] for one, value in zip(level, worth, strict=True)]
-    meant = together(level, worth, given)
-    shares = np.zeros((len(digits), mass.shape[-1]))
-    for one, value in zip(level, worth, strict=True):
-        shares[one, np.arange(mass.shape[-1])] += value**2
-    few = range(len(digits) if len(digits) <= FEW_LEVELS else 0)
     load, spread = _load(layout, mass, means, parts)
     return Weights(
         mass_ratio=mass,
         level=level,
         level_siemens=siemens,
-        level_ratio=given,
-        level_shares_ratio=tuple(mass @ (level == one).T for one in few),
-        level_mass_ratio=mass @ shares.T,
+        level_mass_ratio=mass @ squares.T,
         worth_ratio=worth,
         meant_ratio=meant,
         meant_power_ratio=mean_over(mass, meant**2),
@@ -106,17 +95,14 @@ def inputs_of(layout: Layout) -> Inputs:
     number, clip = input_spelling(layout), layout.input_clip_ratio
     one = np.ones((1, 1))
     if number is None:
-        return Inputs(step_power_ratio=one, digit_shares_ratio=(), worth_ratio=one, lost_ratio=0 * one)
+        return Inputs(step_power_ratio=one, worth_ratio=one, lost_ratio=0 * one)
     node = nodes(number)
     mass = node_mass(node, layout.inputs, clip, is_cut=False, is_offset=False)
-    few = range(number.base if number.base <= FEW_LEVELS else 0)
+    past = power_beyond(layout.inputs, clip)[1]
     return Inputs(
         step_power_ratio=mass @ np.square(node.digit_count).T,
-        digit_shares_ratio=tuple(mass @ (node.digit_count == digit).T for digit in few),
         worth_ratio=node.worth_ratio.T * clip,
-        lost_ratio=np.atleast_2d(
-            np.square(clip / number.largest) / 12 + power_beyond(layout.inputs, clip)[1]
-        ),
+        lost_ratio=np.atleast_2d(np.square(clip / number.largest) / 12 + past),
     )
 
 
@@ -137,10 +123,7 @@ def _load(
 
     Losses in the wire of a digit's columns follow what that digit's cells hold, and count by what they give.
     """
-    span, share = (
-        layout.on_siemens - layout.off_siemens,
-        0.5 if layout.is_pair else 1.0,
-    )  # one of a pair is at rest
+    span, share = layout.on_siemens - layout.off_siemens, 0.5 if layout.is_pair else 1.0
     rest = layout.off_siemens if layout.is_pair else 0.0
     given, alike, differing = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1))
     for (mean, square), part in zip(means, parts, strict=True):
