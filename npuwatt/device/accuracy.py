@@ -161,6 +161,7 @@ def _moment(noise: Noise, plan: _Plan, age: Real, is_compensated: bool) -> dict[
         cell_noise=unsure * kept**2 / np.sum(np.square(weights.worth_ratio)),
     )
     divisor = gain if is_compensated else 1.0
+    end = _end_error(weights, held * (1.0 if is_compensated else kept) / divisor, layout.is_pair)
     square, shared = square / divisor**2, shared / divisor
     if is_compensated:
         differing = (1 - load * kept**2 - kept) / (2 * kept)  # of what arrives, by the logarithm of the load
@@ -179,8 +180,17 @@ def _moment(noise: Noise, plan: _Plan, age: Real, is_compensated: bool) -> dict[
         "adc_clipping": clipping,
         "adc_rounding": rounding,
     }
-    lost = {"clipping": weights.lost_ratio, "input": plan.inputs.lost_ratio}
+    alike = (
+        -2 * end * weights.excess_ratio / weights.power_ratio
+    )  # largest weights err the same way by other causes
+    lost = {"clipping": np.maximum(weights.lost_ratio + alike, 0.0), "input": plan.inputs.lost_ratio}
     return {name: lost[name] if name in lost else errors[name] / weights.power_ratio for name in PARTS}
+
+
+def _end_error(weights: Weights, held: Array, is_pair: bool) -> Array:
+    """How far cells of the largest weight are off in the mean, outwards; of both ends where one cell holds a sign."""
+    off = held - weights.meant_ratio
+    return off[:, -1:] if is_pair else (off[:, -1:] - off[:, :1]) / 2
 
 
 def _age(given: tuple[Noise, Layout, Real], time_s: Real) -> Real:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npuwatt.arrays import Array, total
-from npuwatt.device.digits import GAUSSIAN, power_beyond
+from npuwatt.device.digits import GAUSSIAN, beyond
 from npuwatt.device.layout import Layout
 from npuwatt.device.operands import Inputs, Weights
 from npuwatt.record import Record
@@ -60,7 +60,7 @@ def conversion_noise(sums: Conversions | None, *, growth: Array, cell_noise: Arr
     if sums is None:
         return np.zeros((1, 1)), np.zeros((1, 1))
     power = np.maximum(sums.power_ratio * growth + sums.driven_ratio * cell_noise, 1e-300)
-    past = power_beyond(GAUSSIAN, np.sqrt(sums.full_ratio / power))[1] * power
+    past = beyond(GAUSSIAN, np.sqrt(sums.full_ratio / power))[1] * power
     return total(past * sums.worth_ratio), total(sums.step_ratio / 12 * sums.worth_ratio)
 
 

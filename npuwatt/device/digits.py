@@ -13,7 +13,9 @@ from npuwatt.device.normal import normal_density, normal_tail
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 
-MOST_NODES = 64  # within 0.1 dB of all numbers of 16 bits; a power of two, so that top digits end where nodes do
+MOST_NODES = (
+    64  # within 0.1 dB of all numbers of 16 bits; a power of two, so that top digits end where nodes do
+)
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -106,23 +108,20 @@ def share_beyond(values: Values, reach: Real) -> Array:
     return 2 * normal_tail(reach)
 
 
-def power_beyond(values: Values, reach: Real) -> tuple[Array, Array]:
-    """Mean square of what lies beyond `reach`, and of how far beyond it lies; zero elsewhere; scalars or (P, 1)."""
+def beyond(values: Values, reach: Real) -> tuple[Array, Array]:
+    """Mean and mean square of how far magnitudes lie beyond `reach`, zero below it; scalars or (P, 1)."""
     if values.histogram_count:
         edges, shares = _bins(values)
         width = edges[0]
-        low = np.clip(reach, edges - width, edges)
-        whole = total(shares * (edges**3 - low**3) / (3 * width))
-        past = total(
-            shares * ((edges - reach) ** 3 - np.maximum(low - reach, 0) ** 3) / (3 * width) * (edges > reach)
-        )
-        return whole, past
+        high, low = np.maximum(edges - reach, 0.0), np.maximum(edges - width - reach, 0.0)
+        mean, square = shares * (high**2 - low**2) / (2 * width), shares * (high**3 - low**3) / (3 * width)
+        return total(mean), total(square)
     if values.shape == "laplace":
         share = share_beyond(values, reach)
-        return share * (np.square(reach) + math.sqrt(2) * reach + 1), share
+        return share / math.sqrt(2), share
     density, share = normal_density(reach), normal_tail(reach)
-    past = 2 * ((1 + np.square(reach)) * share - reach * density)
-    return 2 * (reach * density + share), np.maximum(past, 0.0)
+    mean, square = density - reach * share, (1 + np.square(reach)) * share - reach * density
+    return 2 * np.maximum(mean, 0.0), 2 * np.maximum(square, 0.0)
 
 
 def node_mass(number: Nodes, values: Values, reach: Real, *, is_cut: bool, is_offset: bool) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npuwatt.arrays import Array, column, row
-from npuwatt.device.digits import node_mass, nodes, power_beyond, share_beyond
+from npuwatt.device.digits import beyond, node_mass, nodes
 from npuwatt.device.layout import (
     Layout,
     active_rows,
@@ -35,6 +35,7 @@ class Weights(Record):
     digit_power_ratio: Array  # mean square of what each digit gives, (P, digits)
     power_ratio: Array  # mean square of weights, (P, 1)
     lost_ratio: Array  # noise over signal of weights beyond the largest, (P, 1)
+    excess_ratio: Array  # how far they lie beyond, in the mean of all weights, (P, 1)
     load_siemens: Array  # root mean square over digits and columns of a cell's mean conductance, (P, 1)
     load_spread_ratio: Array  # share of its square that differs between them, (P, 1)
 
@@ -62,11 +63,11 @@ def weights_of(layout: Layout) -> Weights:
         siemens - siemens[:, :1] if layout.is_pair else siemens
     ) / span  # the other cell of a pair is at rest
     weight = node.worth_ratio.T @ node.digit_count - (0.0 if layout.is_pair else 0.5)
-    power, lost = mean_over(mass, weight**2), np.zeros((1, 1))
+    power, excess, lost = mean_over(mass, weight**2), np.zeros((1, 1)), np.zeros((1, 1))
     if not is_cut:
-        whole, lost = power_beyond(layout.weights, scale)
-        beyond = whole / np.square(scale) - share_beyond(layout.weights, scale)
-        power = power + beyond / (1 if layout.is_pair else 4)
+        past, lost = beyond(layout.weights, scale)
+        excess = past / scale * (1 if layout.is_pair else 0.5)
+        power = power + (lost / np.square(scale) + 2 * past / scale) * (1 if layout.is_pair else 0.25)
     squares = np.zeros((len(digits), mass.shape[-1]))
     for one, value in zip(level, worth, strict=True):
         squares[one, np.arange(mass.shape[-1])] += value**2
@@ -85,6 +86,7 @@ def weights_of(layout: Layout) -> Weights:
         digit_power_ratio=np.concatenate([square for _, square in means], axis=-1),
         power_ratio=power,
         lost_ratio=np.atleast_2d(lost),
+        excess_ratio=np.atleast_2d(excess),
         load_siemens=load,
         load_spread_ratio=spread,
     )
@@ -98,7 +100,7 @@ def inputs_of(layout: Layout) -> Inputs:
         return Inputs(step_power_ratio=one, worth_ratio=one, lost_ratio=0 * one)
     node = nodes(number)
     mass = node_mass(node, layout.inputs, clip, is_cut=False, is_offset=False)
-    past = power_beyond(layout.inputs, clip)[1]
+    past = beyond(layout.inputs, clip)[1]
     return Inputs(
         step_power_ratio=mass @ np.square(node.digit_count).T,
         worth_ratio=node.worth_ratio.T * clip,
