@@ -34,9 +34,7 @@ class Accuracy(Record):
     """Noise over signal of a product by part, (P, T): T moments since programming."""
 
     noise_ratio: dict[str, Array]
-    is_extrapolated: npt.NDArray[
-        np.bool_
-    ]  # beyond the times and the temperature that the cell's laws were fitted at
+    is_extrapolated: npt.NDArray[np.bool_]  # beyond the times or off the temperature of the cell's laws
 
     @property
     def snr_ratio(self) -> Array:
@@ -146,45 +144,52 @@ def _moment(noise: Noise, plan: _Plan, age: Real, is_compensated: bool) -> dict[
         mean, variances = mean - mean[:, :1], [one + one[:, :1] for one in variances]
     programming, drift, read = (mean_over(weights.level_mass_ratio, one) / span**2 for one in variances)
     held = together(weights.level, weights.worth_ratio, mean / span)
-    square, shared = (
-        mean_over(weights.mass_ratio, held**2),
-        mean_over(weights.mass_ratio, held * weights.meant_ratio),
-    )
+    square = mean_over(weights.mass_ratio, held**2)
+    shared = mean_over(weights.mass_ratio, held * weights.meant_ratio)
     gain = shared / weights.meant_power_ratio
     load = weights.load_siemens * gain * wire_ohm(layout) * active_rows(layout) ** 2
-    loss = wire_loss(load)
-    kept = 1 - total(loss * PLACE_SHARES)
-    unsure = programming + drift + read + np.maximum(square - gain * shared, 0.0)
+    kept = 1 - total(wire_loss(load) * PLACE_SHARES)
+    unsure = programming + drift + read + np.maximum(square - gain * shared, 0.0)  # about the gain
     clipping, rounding = conversion_noise(
         plan.sums,
         growth=(gain * kept) ** 2,
         cell_noise=unsure * kept**2 / np.sum(np.square(weights.worth_ratio)),
     )
-    divisor = gain if is_compensated else 1.0
-    end = _end_error(weights, held * (1.0 if is_compensated else kept) / divisor, layout.is_pair)
-    square, shared = square / divisor**2, shared / divisor
-    if is_compensated:
-        differing = (1 - load * kept**2 - kept) / (2 * kept)  # of what arrives, by the logarithm of the load
-        spread = weights.load_spread_ratio * differing**2
-        wire = square * (total(((1 - loss) / kept - 1) ** 2 * PLACE_SHARES) + spread)
-        clipping, rounding = clipping / (gain * kept) ** 2, rounding / (gain * kept) ** 2
-    else:
-        wire = square * total(loss**2 * PLACE_SHARES) - 2 * (square - shared) * (1 - kept)
-    bias = square - 2 * shared + weights.meant_power_ratio
+    # What is divided out: first by what cells hold, then by what the wire leaves of it.
+    divisor, wired = (gain, kept) if is_compensated else (1.0, 1.0)
+    end = _end_error(weights, held / divisor * (kept / wired), layout.is_pair)
+    held_power, bias = square / divisor**2, (square / divisor - shared) / divisor
     errors = {
         "programming": programming / divisor**2,
-        "drift": drift / divisor**2
-        + np.maximum(bias, 0.0),  # a difference of sums, which rounding may take below 0
+        "drift": drift / divisor**2 + _no_less(held_power - 2 * shared / divisor + weights.meant_power_ratio),
         "read": read / divisor**2,
-        "wire": np.maximum(wire, 0.0),
-        "adc_clipping": clipping,
-        "adc_rounding": rounding,
+        "wire": _no_less(_wire_noise(load, held_power, bias, wired, weights.load_spread_ratio)),
+        # Largest weights err by their clipping and by what their cells lack, the same way.
+        "clipping": _no_less(weights.lost_ratio * weights.power_ratio - 2 * end * weights.excess_ratio),
+        "input": plan.inputs.lost_ratio * weights.power_ratio,
+        "adc_clipping": clipping / (divisor * wired) ** 2,
+        "adc_rounding": rounding / (divisor * wired) ** 2,
     }
-    alike = (
-        -2 * end * weights.excess_ratio / weights.power_ratio
-    )  # largest weights err the same way by other causes
-    lost = {"clipping": np.maximum(weights.lost_ratio + alike, 0.0), "input": plan.inputs.lost_ratio}
-    return {name: lost[name] if name in lost else errors[name] / weights.power_ratio for name in PARTS}
+    return {name: error / weights.power_ratio for name, error in errors.items()}
+
+
+def _wire_noise(load: Array, held_power: Array, bias: Array, wired: Real, load_spread: Array) -> Array:
+    """What wires add to the mean square error of weights, beyond the share `wired` of currents that is divided out.
+
+    Cells are off by `bias`, as a mean product with what they hold, and lose more of it. Columns whose load
+    differs from others' lose another share, which no common gain gives back.
+    """
+    loss = wire_loss(load)
+    kept = 1 - total(loss * PLACE_SHARES)
+    differing = (1 - load * kept**2 - kept) / 2  # slope of what arrives, by the logarithm of the load
+    apart = total(((1 - loss) / wired - 1) ** 2 * PLACE_SHARES)
+    spread = load_spread * (differing / wired) ** 2
+    return held_power * (apart + spread) - 2 * bias * (1 - kept / wired)
+
+
+def _no_less(difference: Array) -> Array:
+    """A mean square that was found as a difference, which rounding may take below zero."""
+    return np.maximum(difference, 0.0)
 
 
 def _end_error(weights: Weights, held: Array, is_pair: bool) -> Array:

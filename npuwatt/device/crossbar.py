@@ -79,9 +79,14 @@ class Arrays(Record):
     cells_per_bit_count: Real = 1.0  # 2: differential pairs
     conversions_per_pair_count: Real = 1.0  # 2: pairs are subtracted behind the converters
     settle_time_s: Real = 0.0
+    transfer_time_s: Real = (
+        0.0  # of a vector to the arrays and its product on from there, for each op of each layer
+    )
     active_inputs_fraction: Real = 0.5  # of the rows in a step, by the value they carry
     line_farad: Real = 0.0  # of a row, for each cell on it
-    wire_ohm: Real = 0.0  # of a column, for each cell on it
+    wire_ohm: Real = (
+        0.0  # of a column, for each cell on it; what wires of rows take, a gain for each column gives back
+    )
     driver_energy_j: Real = 0.0  # of one row drive
     sample_hold_energy_j: Real = 0.0  # of one conversion
     shift_add_energy_j: Real = 0.0  # of one conversion
@@ -108,7 +113,7 @@ class Arrays(Record):
         )  # fmt: skip
         require.not_negative(
             supply=self.supply_v, cell_charge=self.cell_charge_farad, active_rows=self.active_rows_count,
-            settle_time=self.settle_time_s, line=self.line_farad, wire=self.wire_ohm,
+            settle_time=self.settle_time_s, transfer_time=self.transfer_time_s, line=self.line_farad, wire=self.wire_ohm,
             driver_energy=self.driver_energy_j, sample_hold_energy=self.sample_hold_energy_j,
             shift_add_energy=self.shift_add_energy_j, logic_energy=self.logic_energy_j_per_mac,
             buffer_energy=self.buffer_energy_j_per_byte, static_power=self.static_power_w,
@@ -304,7 +309,8 @@ def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCost
     depth = np.minimum(arrays.pipelined_layers_count, np.maximum(ops.layers, 1.0))
     passes = np.ceil(tiles.arrays_count / (devices * arrays.parts_count * arrays.arrays_count))
     turns = np.maximum(passes, 1.0) if arrays.is_streamed else 1.0
-    time_s = np.where(here, (shared + depth - 1) * ops.layers / depth * tiles.time_s * turns, 0.0)
+    used_s = (shared + depth - 1) * ops.layers / depth * tiles.time_s * turns
+    time_s = np.where(here, used_s + ops.layers * arrays.transfer_time_s, 0.0)
     limits_s = {name: np.where(here, 0.0, value) for name, value in alone.limits_s.items()}
     limits_s["conversion"] = time_s
     main = next(iter(host.levels))

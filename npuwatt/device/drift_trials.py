@@ -63,7 +63,7 @@ def trial_snr_ratio(
     temperature_k: float = ROOM_K,
     is_compensated: bool = True,
     trials: int = 64,
-    vectors: int = 64,
+    vectors: int = 256,
 ) -> Array:
     """Signal over noise of products of `vectors` random inputs with `trials` columns of random weights: (1, T).
 

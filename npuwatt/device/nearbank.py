@@ -160,10 +160,10 @@ def outside_host(board: NearBankPim) -> Accelerator:
 
 
 def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCosts:
-    """Each op runs in the memory or on the host, whichever takes less time."""
+    """Each op runs in the memory or on the host, whichever takes less time under the power limit of the board."""
     near = banks_costs(board, ops, devices)
     alone = accelerator_costs(outside_host(board), ops, devices)
-    here = near.time_s < alone.time_s
+    here = paced_time_s(board, near, devices) < paced_time_s(board, alone, devices)
 
     def chosen(beside: Mapping[str, Array], host: Mapping[str, Array]) -> dict[str, Array]:
         return {
@@ -177,6 +177,14 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
         level_bytes=chosen(near.level_bytes, alone.level_bytes),
         level_energy_j=chosen(near.level_energy_j, alone.level_energy_j),
     )
+
+
+def paced_time_s(board: NearBankPim, costs: OpCosts, devices: Real) -> Array:
+    """Time of each op if the board were at its power limit all through it: no less than its energy over what is left."""
+    host, banks = board.host, board.banks
+    at_rest_w = host.static_power_w + host.clocks_power_w + banks.parts_count * banks.standby_power_w
+    dynamic_j = sum(costs.energy_j.values(), start=np.zeros((1, 1)))
+    return np.maximum(costs.time_s, dynamic_j / (devices * (host.power_cap_w - at_rest_w)))
 
 
 def banks_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCosts:

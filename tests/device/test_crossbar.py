@@ -163,6 +163,13 @@ def test_a_step_takes_the_longer_of_settling_and_converting(columns_per_adc: flo
     assert costs.time_s.item() == pytest.approx(8 * step_s)
 
 
+def test_every_op_of_every_layer_waits_for_its_vector() -> None:
+    far = replace(BOARD, arrays=replace(ARRAYS, transfer_time_s=1e-6))
+    work = table([product(64, 64, tokens=10, layers=4)])
+    waited = crossbar_costs(far, work).time_s - crossbar_costs(BOARD, work).time_s
+    assert waited.item() == pytest.approx(4e-6)  # tokens follow one another and wait once
+
+
 def test_copies_share_tokens_and_pipelined_layers_overlap() -> None:
     work = table([product(64, 64, tokens=10, layers=4)])
     alone = crossbar_costs(BOARD, work).time_s.item()

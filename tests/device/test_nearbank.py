@@ -21,6 +21,7 @@ from npuwatt.device.nearbank import (
     inside_energy_j_per_byte,
     nearbank_costs,
     outside_host,
+    paced_time_s,
 )
 from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset import library
@@ -205,12 +206,16 @@ def test_transfers_wait_for_the_units_unless_there_is_a_second_row_buffer() -> N
 
 @pytest.mark.parametrize("name", BOARDS)
 @pytest.mark.parametrize("batch", [1.0, 30.0])
-def test_each_op_costs_what_it_costs_where_it_is_faster(name: str, batch: float) -> None:
+def test_each_op_costs_what_it_costs_where_it_is_faster_under_the_power_limit(
+    name: str, batch: float
+) -> None:
     work = ops("mixtral-8x7b", "decode", batch, "int8" if name == "upmem-dimm" else "bf16")
     chosen = nearbank_costs(board(name), work)
     near, alone = banks_costs(board(name), work), accelerator_costs(outside_host(board(name)), work)
-    here = near.time_s < alone.time_s
-    np.testing.assert_array_equal(chosen.time_s, np.minimum(near.time_s, alone.time_s))
+    paced = [paced_time_s(board(name), costs, 1.0) for costs in (near, alone)]
+    here = paced[0] < paced[1]
+    np.testing.assert_array_equal(chosen.time_s, np.where(here, near.time_s, alone.time_s))
+    np.testing.assert_array_equal(paced_time_s(board(name), chosen, 1.0), np.minimum(*paced))
     np.testing.assert_array_equal(chosen.level_bytes["banks"] > 0, here)
     for component, value in chosen.energy_j.items():
         np.testing.assert_array_equal(
@@ -218,6 +223,36 @@ def test_each_op_costs_what_it_costs_where_it_is_faster(name: str, batch: float)
         )
     unable = [kind in ("embedding", "scan") for kind in work.kinds]
     np.testing.assert_array_equal(np.isinf(near.time_s[0]), unable)
+
+
+def test_at_the_power_limit_the_banks_keep_what_they_do_for_less() -> None:
+    # 200 W leave 130 W to work with. A product of 12 sequences takes the banks longer than the host could, but the host
+    # would need more than its share of them.
+    pim = board("hbm3-pim-bank")
+    tight = replace(pim, host=replace(pim.host, power_cap_w=200.0))
+    work = ops("llama-3.1-8b", "decode", 12.0)
+    place = list(work.names).index("ffn_up")
+    near, alone = banks_costs(tight, work), accelerator_costs(outside_host(tight), work)
+    assert near.time_s[0, place] > alone.time_s[0, place]
+    assert nearbank_costs(tight, work).level_bytes["banks"][0, place] > 0
+    assert (
+        nearbank_costs(replace(pim, host=replace(pim.host, power_cap_w=2000.0)), work).level_bytes["banks"][
+            0, place
+        ]
+        == 0
+    )
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_longer_context_never_lowers_the_time_of_an_op_under_the_power_limit(name: str) -> None:
+    pim, width = board(name), "int8" if name == "upmem-dimm" else "bf16"
+    request = replace(Request(), weights=width, activations=width, kv_cache=width, output_len=1.0)
+    lengths = np.unique(np.rint(np.geomspace(1, 10**6, 40)))
+    work = table(phase_ops(network("llama-3.1-8b"), replace(request, input_len=column(lengths)), "decode"))
+    time_s = np.broadcast_to(
+        paced_time_s(pim, nearbank_costs(pim, work), 1.0), (len(lengths), len(work.names))
+    )
+    assert (np.diff(time_s, axis=0) >= -1e-12 * time_s[1:]).all()
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,9 @@ def test_a_larger_batch_never_lowers_the_time_of_a_step(name: str, shape: str) -
         assert (np.diff(phase.time_s[:, 0]) >= -1e-12 * phase.time_s[1:, 0]).all()
 
 
-@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("name", [name for name in DEVICES if device(name).kind != "near-bank-pim"])
 def test_a_longer_context_never_lowers_the_time_of_a_step_before_the_power_cap(name: str) -> None:
-    # Under a cap it may: an op that moves beside the banks spends less, and the others may run faster.
+    # Boards whose banks compute choose by the time under the cap: test_nearbank holds each of their ops to this.
     chip = device(name)
     lengths = column(np.unique(np.rint(np.geomspace(1, 10**6, 60))))
     for shape in ("llama-3.1-8b", "gemma-3-4b", "llama-4-scout"):
@@ -168,9 +168,12 @@ def test_a_lower_power_cap_only_stretches_time(name: str) -> None:
     for phase in phases(found):
         assert (np.diff(phase.time_s[:, 0]) <= 0).all()
         assert phase.time_s[0] > phase.time_s[-1]
-        for component, value in phase.energy_j.items():
-            if component not in by_time:
-                np.testing.assert_array_equal(value, value[-1:])
+        dynamic_j = {name: value for name, value in phase.energy_j.items() if name not in by_time}
+        if chip.kind == "near-bank-pim":  # or it moves ops to where they need less
+            assert (np.diff(sum(dynamic_j.values())[:, 0]) >= -1e-12 * dynamic_j["dram"][0]).all()
+            continue
+        for value in dynamic_j.values():
+            np.testing.assert_array_equal(value, value[-1:])
 
 
 @pytest.mark.parametrize("name", DEVICES)
