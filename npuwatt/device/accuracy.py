@@ -156,14 +156,14 @@ def _moment(noise: Noise, plan: _Plan, age: Real, is_compensated: bool) -> dict[
         cell_noise=unsure * kept**2 / np.sum(np.square(weights.worth_ratio)),
     )
     # What is divided out: first by what cells hold, then by what the wire leaves of it.
-    divisor, wired = (gain, kept) if is_compensated else (1.0, 1.0)
+    divisor, wired, spread = (gain, kept, weights.load_spread_ratio) if is_compensated else (1.0, 1.0, 0.0)
     end = _end_error(weights, held / divisor * (kept / wired), layout.is_pair)
     held_power, bias = square / divisor**2, (square / divisor - shared) / divisor
     errors = {
         "programming": programming / divisor**2,
         "drift": drift / divisor**2 + _no_less(held_power - 2 * shared / divisor + weights.meant_power_ratio),
         "read": read / divisor**2,
-        "wire": _no_less(_wire_noise(load, held_power, bias, wired, weights.load_spread_ratio)),
+        "wire": _no_less(_wire_noise(load, held_power, bias, wired, spread)),
         # Largest weights err by their clipping and by what their cells lack, the same way.
         "clipping": _no_less(weights.lost_ratio * weights.power_ratio - 2 * end * weights.excess_ratio),
         "input": plan.inputs.lost_ratio * weights.power_ratio,
@@ -173,18 +173,17 @@ def _moment(noise: Noise, plan: _Plan, age: Real, is_compensated: bool) -> dict[
     return {name: error / weights.power_ratio for name, error in errors.items()}
 
 
-def _wire_noise(load: Array, held_power: Array, bias: Array, wired: Real, load_spread: Array) -> Array:
+def _wire_noise(load: Array, held_power: Array, bias: Array, wired: Real, spread: Real) -> Array:
     """What wires add to the mean square error of weights, beyond the share `wired` of currents that is divided out.
 
-    Cells are off by `bias`, as a mean product with what they hold, and lose more of it. Columns whose load
-    differs from others' lose another share, which no common gain gives back.
+    Cells are off by `bias`, as a mean product with what they hold, and lose that too. Of a load, which is a root
+    mean square, the share `spread` of its square differs from column to column: no common gain gives that back.
     """
     loss = wire_loss(load)
     kept = 1 - total(loss * PLACE_SHARES)
-    differing = (1 - load * kept**2 - kept) / 2  # slope of what arrives, by the logarithm of the load
-    apart = total(((1 - loss) / wired - 1) ** 2 * PLACE_SHARES)
-    spread = load_spread * (differing / wired) ** 2
-    return held_power * (apart + spread) - 2 * bias * (1 - kept / wired)
+    slope = (1 - load * kept**2 - kept) / 2  # of what arrives, by the logarithm of the load
+    apart = total(((1 - loss) / wired - 1) ** 2 * PLACE_SHARES) + spread * (slope / wired) ** 2
+    return held_power * apart - 2 * bias * (1 - kept / wired)
 
 
 def _no_less(difference: Array) -> Array:
