@@ -12,7 +12,8 @@ from npuwatt.device.layout import active_rows, weight_scale_ratio
 from npuwatt.report.document import Report, Table
 from npuwatt.report.records import device_record, number
 from npuwatt.report.words import label, quantity
-from npuwatt.study.accuracy import BANDS, AccuracyStudy
+from npuwatt.study.accuracy import AccuracyStudy
+from npuwatt.study.verdicts import BANDS
 from npuwatt.units import show_time
 
 Record = dict[str, Any]

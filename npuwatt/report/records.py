@@ -86,6 +86,9 @@ def result_record(asked: Question, answer: Answer) -> Record:
         **fit_record(answer.result),
         **serving_record(asked, answer.result),
         "confidence": confidence_record(asked, answer),
+        "exactness": None
+        if answer.exactness is None
+        else {"snr_db": number(answer.exactness.snr_db), "verdict": answer.exactness.verdict},
     }
 
 

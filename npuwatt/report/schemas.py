@@ -25,10 +25,10 @@ from npuwatt.report.schema_parts import (
     list_of,
     object_of,
 )
-from npuwatt.study.accuracy import BANDS
 from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.question import CONSTANTS, MODES
+from npuwatt.study.verdicts import BANDS
 from npuwatt.study.winners import PLACES
 from npuwatt.workload.ops import Kind
 from npuwatt.workload.request import WIDTHS
@@ -86,11 +86,12 @@ _ANSWER = (
     dict.fromkeys((*METRICS, *_SERVING), MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": FLAG, "devices": MAYBE_COUNT, "devices_needed": MAYBE_COUNT, "confidence": _CONFIDENCE}
+    | {"exactness": _nullable(object_of({"snr_db": MAYBE, "verdict": {"enum": [name for _, name in BANDS]}}))}
 )
 _ROW = {
     name: schema
     for name, schema in _ANSWER.items()
-    if name not in (*_SERVING, "energy_by_component_j", "confidence")
+    if name not in (*_SERVING, "energy_by_component_j", "confidence", "exactness")
 }
 _PER_MACRO = object_of(
     {

@@ -10,7 +10,9 @@ from npuwatt.report.winners import LEGEND, place_notes, winner_tables
 from npuwatt.report.words import (
     NAMES,
     bound,
+    caveat,
     confidence_line,
+    is_exact,
     label,
     percent,
     quantity,
@@ -70,7 +72,8 @@ def _labelled(results: Sequence[Record]) -> list[Record]:
     """Results with what to call each; two files of one name are told apart by their paths."""
     short = [label(result) for result in results]
     return [
-        result | {"label": result["device"] if short.count(name) > 1 else name}
+        result
+        | {"label": (result["device"] if short.count(name) > 1 else name) + ("" if is_exact(result) else "!")}
         for result, name in zip(results, short, strict=True)
     ]
 
@@ -130,6 +133,11 @@ def compare_report(record: Record) -> Report:
     notes = [*legend(results), *([LEGEND] if of_all else []), *record["notes"]]
     notes += [f"{label(result)}: {note}" for result in results for note in result["notes"]]
     notes += place_notes(record, labels)
+    notes += (
+        ["!: products of its cells are too noisy to deploy as they are"]
+        if not all(map(is_exact, results))
+        else []
+    )
     notes += [confidence_line(result) for result in results if result["confidence"]]
     notes += serving_lines(record["request"], results) + _stands_for(results)
     more, sentences = [], [_verdict(results)]
@@ -183,9 +191,16 @@ def _stands_for(results: Sequence[Record]) -> list[str]:
 
 def _verdict(results: Sequence[Record]) -> str:
     """Who needs the least energy, by how much, and which part of the energy makes the difference."""
-    able = [result for result in results if result["energy_per_output_token_j"] is not None]
-    if not able:
+    fitting = [result for result in results if result["energy_per_output_token_j"] is not None]
+    if not fitting:
         return "no device given holds this network and its cache; see the notes"
+    able = [result for result in fitting if is_exact(result)]
+    if able and (others := [result for result in fitting if not is_exact(result)]):
+        told = ", ".join(
+            f"{label(one)} would need {quantity(one['energy_per_output_token_j'], 'J')}" for one in others
+        )
+        return f"{_verdict(able)} Left out, for what is computed in cells as noisy as theirs is of no use as it is: {told}."
+    able = able or fitting
     if len(able) == 1:
         parts = _largest(able[0]["energy_by_component_j"], 2)
         return f"{label(able[0])} spends {quantity(able[0]['energy_per_output_token_j'], 'J')} a token, {parts} of it."
@@ -193,7 +208,7 @@ def _verdict(results: Sequence[Record]) -> str:
     best, other = ranked[0], able[0] if able[0] is not ranked[0] else ranked[1]
     own, theirs = best["energy_per_output_token_j"], other["energy_per_output_token_j"]
     both = f"{quantity(own, 'J')} against {quantity(theirs, 'J')}"
-    evidence = {label(result): result["evidence"] for result in (best, other)}
+    evidence = {label(result): f"{result['evidence']}{caveat(result)}" for result in (best, other)}
     trust = (
         ""
         if len(set(evidence.values())) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from npuwatt.study.verdicts import EXACT, INEXACT
 from npuwatt.units import show_in
 
 Record = dict[str, Any]
@@ -80,6 +81,17 @@ def _sharing(request: Record) -> str:
     if request["data_parallel"] > 1:
         shared += f" in {counted(request['data_parallel'], 'group')}"
     return shared + (", whole experts on devices" if request["expert_parallel"] else "")
+
+
+def is_exact(result: Record) -> bool:
+    """Whether the products of a device are good enough for anything as they are, as far as is known."""
+    return result["exactness"] is None or result["exactness"]["verdict"] != INEXACT
+
+
+def caveat(result: Record) -> str:
+    """What the products of a device's cells still need, as words behind others."""
+    verdict = (result["exactness"] or {}).get("verdict", EXACT)
+    return "" if verdict == EXACT else f" and {verdict}"
 
 
 def confidence_line(result: Record) -> str:

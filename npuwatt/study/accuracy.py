@@ -23,16 +23,11 @@ from npuwatt.record import Record, replace
 from npuwatt.study.question import NETWORK
 from npuwatt.study.reprogramming import Loading, Schedule, loading_of, schedule_of
 from npuwatt.study.scenario import Chosen, changes_by_owner, implausible, load_device, load_network
+from npuwatt.study.verdicts import verdict_of
 from npuwatt.workload.network import Network
 
 MOMENTS = "0s,1min,1h,1day,30day,1year"
 SHAPES = ("gaussian", "laplace")
-BANDS = (
-    (25.0, "usable as is"),
-    (15.0, "needs noise-aware training"),
-    (-np.inf, "do not deploy"),
-)
-"""Signal over noise in dB from which on a product is good for what; npuwatt's own cut-offs."""
 MOST_MOMENTS = 1000
 MOST_TRIALS = 4096
 SHORT_LIFE_S = 7 * 86400.0
@@ -70,11 +65,6 @@ class AccuracyStudy(Record):
     def verdicts(self) -> list[str]:
         """What the products are good for, at each moment."""
         return [verdict_of(decibels) for decibels in self.compensated.snr_db[0].tolist()]
-
-
-def verdict_of(snr_db: float) -> str:
-    """What a product of this signal over noise is good for."""
-    return next(name for least, name in BANDS if snr_db >= least)
 
 
 def accuracy(

@@ -8,11 +8,13 @@ import numpy as np
 
 from npuwatt.device.accuracy import product_accuracy
 from npuwatt.device.crossbar import Arrays, Crossbar, weights_held_count
-from npuwatt.study.accuracy import layout_of, verdict_of
+from npuwatt.record import Record
+from npuwatt.study.accuracy import layout_of
 from npuwatt.study.inference import Inference
 from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Question
 from npuwatt.study.reprogramming import loading_of
+from npuwatt.study.verdicts import verdict_of
 from npuwatt.units import show, show_time
 from npuwatt.workload.parameters import stored_weights
 
@@ -20,14 +22,35 @@ DAY_S = 86400.0
 LONG_S = 5 * 31557600.0  # from where on cells would live long enough for a cache
 
 
+class Exactness(Record):
+    """How exact the products of a board's cells are, a day after these were written."""
+
+    snr_db: float
+    verdict: str
+
+
+def exactness_of(arrays: Arrays) -> Exactness | None:
+    """None where gates add exactly, or where nothing is known about the errors of the cells."""
+    if arrays.gates is not None or arrays.noise is None:
+        return None
+    found = product_accuracy(arrays.noise, layout_of(arrays), (DAY_S,)).snr_db.item()
+    return Exactness(snr_db=found, verdict=verdict_of(found))
+
+
 def cell_notes(
-    asked: Question, typed: str, board: Crossbar, result: Inference, phases: Sequence[PhaseTable]
+    asked: Question,
+    typed: str,
+    board: Crossbar,
+    exactness: Exactness | None,
+    result: Inference,
+    phases: Sequence[PhaseTable],
 ) -> Iterator[str]:
     """Lines for one board of a comparison."""
     arrays = board.arrays
     weights = stored_weights(asked.network.record).matrix
     bits = int(np.max(arrays.weight_bits))
-    yield f"weights sit in cells as {bits}-bit numbers whatever --weights says; {_exactness(arrays, typed)}"
+    yield f"weights sit in cells as {bits}-bit numbers whatever --weights says (compare with --weights int{bits if bits in (4, 8) else 8})"
+    yield _how_exact(arrays, exactness, typed)
     if arrays.is_streamed:
         share = min(1.0, float(np.max(weights_held_count(arrays))) / weights)
         yield (
@@ -41,13 +64,17 @@ def cell_notes(
         yield _outside(arrays, result, phases)
 
 
-def _exactness(arrays: Arrays, typed: str) -> str:
-    if arrays.gates is not None:
-        return "gates add them exactly"
-    if arrays.noise is None:
-        return "nothing is known about the errors of its cells"
-    found = product_accuracy(arrays.noise, layout_of(arrays), (DAY_S,)).snr_db.item()
-    return f"a day after they were written products have {found:.0f} dB of signal over noise: {verdict_of(found)} (npuwatt accuracy {typed})"
+def _how_exact(arrays: Arrays, exactness: Exactness | None, typed: str) -> str:
+    if exactness is not None:
+        return (
+            f"a day after they were written, products of its cells have {exactness.snr_db:.0f} dB of signal over noise: "
+            f"{exactness.verdict} (npuwatt accuracy {typed})"
+        )
+    return (
+        "its gates add exactly"
+        if arrays.gates is not None
+        else "nothing is known about the errors of its cells"
+    )
 
 
 def _outside(arrays: Arrays, result: Inference, phases: Sequence[PhaseTable]) -> str:

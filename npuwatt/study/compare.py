@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from npuwatt.study.scenario import Chosen
 from npuwatt.workload.ops import STORED
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
 
+if TYPE_CHECKING:
+    from npuwatt.study.cell_notes import Exactness
+
 STEPS = {"decode": "steps without prompts", "mixed": "steps that take prompts along"}
 """The phases of a server by what people call them."""
 
@@ -31,6 +34,9 @@ class Answer(Record):
     result: Inference
     phases: tuple[PhaseTable, ...]  # op by op
     confidence: Confidence
+    exactness: (
+        Exactness | None
+    )  # of products in memory cells; none where all products are exact, or nothing is known
     notes: tuple[str, ...]
 
 
@@ -86,6 +92,7 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             phases = phases_of(asked, device.record, result)
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
+    exactness, told = _of_cells(asked, device, result, phases)
     return Answer(
         device=device,
         result=result,
@@ -97,11 +104,12 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             devices=float(result.devices[0, 0]) if result.fits[0, 0] else 1.0,
             stack=asked.stack,
         ),
+        exactness=exactness,
         notes=(
             *_fit_notes(asked, device.record, result),
             *_width_notes(asked, device.record),
             *_idle_notes(device.record, result, phases),
-            *_cell_notes(asked, device, result, phases),
+            *told,
             *_change_notes(device),
         ),
     )
@@ -124,14 +132,17 @@ def _idle_notes(device: Device, result: Inference, phases: Sequence[PhaseTable])
     ]
 
 
-def _cell_notes(
+def _of_cells(
     asked: Question, device: Chosen[Device], result: Inference, phases: Sequence[PhaseTable]
-) -> list[str]:
-    if device.record.kind != "crossbar" or asked.constants == "article":
-        return []
-    from npuwatt.study.cell_notes import cell_notes
+) -> tuple[Exactness | None, list[str]]:
+    """How exact a board of cells is, and what else must be said of it."""
+    board = device.record
+    if board.kind != "crossbar" or asked.constants == "article":
+        return None, []
+    from npuwatt.study.cell_notes import cell_notes, exactness_of
 
-    return list(cell_notes(asked, device.typed, device.record, result, phases))
+    exactness = exactness_of(board.arrays)
+    return exactness, list(cell_notes(asked, device.typed, board, exactness, result, phases))
 
 
 def _change_notes(device: Chosen[Device]) -> list[str]:

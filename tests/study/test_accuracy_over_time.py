@@ -8,8 +8,9 @@ import pytest
 from npuwatt.device.accuracy import product_accuracy
 from npuwatt.device.crossbar import Crossbar, columns_per_weight, write_energy_j
 from npuwatt.errors import NpuwattError
-from npuwatt.study.accuracy import BANDS, AccuracyStudy, accuracy, layout_of, verdict_of
+from npuwatt.study.accuracy import AccuracyStudy, accuracy, layout_of
 from npuwatt.study.scenario import load_device
+from npuwatt.study.verdicts import BANDS, verdict_of
 
 DAY_S, YEAR_S = 86400.0, 31557600.0
 
