@@ -11,13 +11,10 @@ import numpy.typing as npt
 from npuwatt import require
 from npuwatt.arrays import Array, Real, column, row, side_by_side, total
 from npuwatt.device.adc_noise import Conversions, conversion_noise, conversions_of
-from npuwatt.device.digits import GAUSSIAN
 from npuwatt.device.drift import LEAST_K, MOST_K, Noise, age_s, conductance_moments, is_beyond_law
 from npuwatt.device.layout import Layout, active_rows, wire_ohm
 from npuwatt.device.operands import Inputs, Weights, inputs_of, mean_over, together, weights_of
 from npuwatt.record import Record, names_of
-
-__all__ = ["GAUSSIAN", "PARTS", "ROOM_K", "Accuracy", "product_accuracy", "wire_loss"]
 
 ROOM_K = 300.0
 CHUNK = 1024  # points at once, so that what they need stays in the processor's cache

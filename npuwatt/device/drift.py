@@ -76,14 +76,17 @@ class Fit(Record):
 class Refits(Record):
     """Later measurements of the spread, the earliest first, after that of programming at `start`.
 
-    Between them the spread follows ln(t). Beyond the last it goes on as it rose from the first to the last.
+    Between them the spread follows ln(t). Beyond the last, where nothing was measured, it goes on as it rose from the
+    first to the last, times `beyond`.
     """
 
     start_s: Real
     fits: tuple[Fit, ...]
+    beyond_ratio: Real = 1.0
 
     def __post_init__(self) -> None:
         require.positive(start=self.start_s)
+        require.not_negative(beyond=self.beyond_ratio)
         if not self.fits:
             raise NpuwattError("fits: is empty; expected one or more")
         times = (self.start_s, *(fit.time_s for fit in self.fits))
@@ -259,4 +262,4 @@ def _spread_siemens(noise: Noise, g: Array, age_s: Real) -> Array:
         spread = spread + np.clip((reached - start) / (until - start), 0.0, 1.0) * (later - before)
         start, before = until, later
     rise = np.maximum(before - first, 0.0) / (start - np.log(noise.refits.start_s))
-    return np.asarray(spread + np.maximum(reached - start, 0.0) * rise)
+    return np.asarray(spread + np.maximum(reached - start, 0.0) * rise * noise.refits.beyond_ratio)

@@ -27,6 +27,11 @@ _PARTS = {
     "adc_clipping": "clipping",
     "adc_rounding": "rounding",
 }
+_HELD = {
+    "link": "no more come over the link",
+    "power": "no more power is allowed",
+    "pulses": "rows are written one after another",
+}
 
 
 def accuracy_record(found: AccuracyStudy) -> Record:
@@ -58,6 +63,7 @@ def accuracy_record(found: AccuracyStudy) -> Record:
             "loss_db": number(found.converter_loss_db),
         },
         "moments": [_moment(found, place) for place in range(len(found.times_s))],
+        "range_mostly_from": found.range_mostly_from,
         "loading": None
         if found.loading is None
         else {
@@ -65,6 +71,7 @@ def accuracy_record(found: AccuracyStudy) -> Record:
             "cells": found.loading.cells_count,
             "energy_j": found.loading.energy_j,
             "time_s": found.loading.time_s,
+            "held_back_by": found.loading.held_back_by,
         },
         "schedule": None
         if found.schedule is None or found.loading is None
@@ -75,6 +82,8 @@ def accuracy_record(found: AccuracyStudy) -> Record:
             "downtime_fraction": found.schedule.downtime_fraction,
             "snr_db": number(found.schedule.snr_db),
             "lifetime_s": number(found.schedule.lifetime_s),
+            "lifetime_low_s": number(found.schedule.lifetime_low_s),
+            "lifetime_high_s": number(found.schedule.lifetime_high_s),
         },
         "trials": found.trials,
         "notes": [*found.notes, *found.warnings],
@@ -174,13 +183,16 @@ def _sentences(record: Record) -> list[str]:
         boards = "" if loading["boards"] == 1 else f" on {loading['boards']:.0f} boards"
         said.append(
             f"Writing {record['network']} into {quantity(loading['cells'])} cells{boards} takes "
-            f"{quantity(loading['energy_j'], 'J')} and {show_time(loading['time_s'])}."
+            f"{quantity(loading['energy_j'], 'J')} and {show_time(loading['time_s'])}, for {_HELD[loading['held_back_by']]}."
         )
     if schedule is not None:
         life = (
             "cells do not wear"
             if schedule["lifetime_s"] is None
-            else f"cells last {show_time(schedule['lifetime_s'])}"
+            else (
+                f"cells last {show_time(schedule['lifetime_s'])} "
+                f"({show_time(schedule['lifetime_low_s'])} to {show_time(schedule['lifetime_high_s'])})"
+            )
         )
         said.append(
             f"Written again every {show_time(schedule['interval_s'])}, products never get older than that "
@@ -194,9 +206,10 @@ def _notes(record: Record) -> list[str]:
     stars = any(one["is_extrapolated"] for one in record["moments"])
     return [
         *record["notes"],
-        f"verdicts are npuwatt's own: {bands}, else {BANDS[-1][1]}",
-        "raw: without dividing out the mean change that known products show; range: if each number of the cells lies "
-        "anywhere in its own" + ("; *: extrapolated" if stars else ""),
+        f"verdicts are npuwatt's own and go by SNR, not by its range: {bands}, else {BANDS[-1][1]}",
+        "raw: without dividing out the mean change that known products show; range: each number of the cells alone at "
+        f"either end of its own, added in squares; {record['range_mostly_from']} does most to it"
+        + ("; *: extrapolated" if stars else ""),
         "noise of: programming and relaxation, drift, reading, wires, clipped weights, inputs, clipped and rounded sums",
     ]
 

@@ -269,14 +269,15 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
                 )
             ),
             "loading": _nullable(
-                object_of(dict.fromkeys(("boards", "cells", "energy_j", "time_s"), NUMBER))
+                object_of(dict.fromkeys(("boards", "cells", "energy_j", "time_s"), NUMBER) | {"held_back_by": TEXT})
             ),
             "schedule": _nullable(
                 object_of(
                     dict.fromkeys(("interval_s", "energy_j", "power_w", "downtime_fraction"), NUMBER)
-                    | {"snr_db": MAYBE, "lifetime_s": MAYBE}
+                    | dict.fromkeys(("snr_db", "lifetime_s", "lifetime_low_s", "lifetime_high_s"), MAYBE)
                 )
             ),
+            "range_mostly_from": TEXT,
             "trials": COUNT,
             "notes": TEXTS,
             "presets": _USED,

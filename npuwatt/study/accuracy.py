@@ -30,6 +30,7 @@ MOMENTS = "0s,1min,1h,1day,30day,1year"
 SHAPES = ("gaussian", "laplace")
 MOST_MOMENTS = 1000
 MOST_TRIALS = 4096
+MOST_OFF_SCALE = 1.3  # conductances over those that the laws of their noise are given for
 SHORT_LIFE_S = 7 * 86400.0
 MOST_S = 1e12
 _VARIED = (
@@ -51,8 +52,9 @@ class AccuracyStudy(Record):
     temperature_k: float
     compensated: Accuracy
     plain: Accuracy  # without drift compensation
-    low_db: Array  # if each number of the cells lies anywhere in its range
+    low_db: Array  # each number of the cells alone at an end of its range, added in squares
     high_db: Array
+    range_mostly_from: str  # address of the number, or law, that does most to this range
     trial_db: Array | None  # by simulating columns cell by cell
     trials: int
     lossless_bits: float
@@ -151,7 +153,7 @@ def _studied(
         product_accuracy(noise, layout, times_s, temperature_k=temperature_k, is_compensated=is_compensated)
         for is_compensated in (True, False)
     )
-    low_db, high_db = _ends(chosen, arrays, weights, clip, times_s, temperature_k)
+    low_db, high_db, mostly = _ends(chosen, arrays, weights, clip, times_s, temperature_k)
     trial_db = None
     if trials:
         from npuwatt.device.drift_trials import trial_snr_ratio
@@ -164,7 +166,7 @@ def _studied(
     schedule = None
     if loading is not None and interval_s is not None:
         oldest = product_accuracy(noise, layout, (interval_s,), temperature_k=temperature_k)
-        schedule = schedule_of(arrays, loading, interval_s, oldest.snr_db.item())
+        schedule = schedule_of(arrays, loading, interval_s, oldest.snr_db.item(), chosen.evidence)
     lossless = float(
         np.max(lossless_adc_bits(active_rows(arrays), dac_bits=arrays.dac_bits, cell_bits=_cell_bits(arrays)))
     )
@@ -181,13 +183,14 @@ def _studied(
         plain=plain,
         low_db=low_db,
         high_db=high_db,
+        range_mostly_from=mostly,
         trial_db=trial_db,
         trials=trials,
         lossless_bits=lossless,
         converter_loss_db=float(exact.snr_db[0, 0] - compensated.snr_db[0, 0]),
         loading=loading,
         schedule=schedule,
-        notes=tuple(_notes(arrays, compensated, loading, schedule, interval_s)),
+        notes=tuple(_notes(arrays, noise, layout, compensated, loading, schedule, interval_s)),
         warnings=tuple(warnings),
     )
 
@@ -234,8 +237,9 @@ def _ends(
     clip: float | None,
     times_s: Sequence[float],
     temperature_k: float,
-) -> tuple[Array, Array]:
-    """Signal over noise if every number of the cells lies anywhere in its range, in dB: (1, T) each.
+) -> tuple[Array, Array, str]:
+    """Signal over noise if every number of the cells lies anywhere in its range, in dB: (1, T) each; and the address
+    that moves it most.
 
     Each number alone is put to both its ends; what they lose and what they win adds up in squares, as
     for numbers that know nothing of each other. Numbers of one law move together.
@@ -256,8 +260,15 @@ def _ends(
         temperature_k=temperature_k,
     ).snr_db
     change = found[1:] - found[:1]
+    most = int(np.argmax(np.abs(change).max(axis=-1))) // 2 if groups else -1
+    mostly = ".".join(("arrays", *_law_of(list(groups[most])))) if groups else ""
     worse, better = (np.square(part).sum(axis=0) for part in (np.minimum(change, 0), np.maximum(change, 0)))
-    return found[:1] - np.sqrt(worse), found[:1] + np.sqrt(better)
+    return found[:1] - np.sqrt(worse), found[:1] + np.sqrt(better), mostly
+
+
+def _law_of(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The address that numbers of one law share."""
+    return paths[0] if len(paths) == 1 else paths[0][:-1]
 
 
 def _can_be(arrays: Arrays, group: Mapping[tuple[str, ...], tuple[float, float, float]]) -> bool:
@@ -280,10 +291,9 @@ def _groups(chosen: Chosen[Device]) -> Iterator[dict[tuple[str, ...], tuple[floa
         holder = value_at(chosen.record, ("arrays", *path[:-1]), address)[0] if path[:-1] else None
         law = path[:-1] if isinstance(holder, (tuple, LogLaw)) else path
         laws.setdefault(law, {})[path] = item
-    for law, items in laws.items():
-        if len(items) == 1 and law in items:
-            item = items[law]
-            yield {law: (item.value, item.low, item.high)}
+    for items in laws.values():
+        if len(items) == 1:
+            yield {path: (item.value, item.low, item.high) for path, item in items.items()}
             continue
         spread = max(
             (max(item.high / item.value, item.value / item.low) for item in items.values() if item.low > 0),
@@ -294,6 +304,8 @@ def _groups(chosen: Chosen[Device]) -> Iterator[dict[tuple[str, ...], tuple[floa
 
 def _notes(
     arrays: Arrays,
+    noise: Noise,
+    layout: Layout,
     found: Accuracy,
     loading: Loading | None,
     schedule: Schedule | None,
@@ -301,6 +313,12 @@ def _notes(
 ) -> Iterator[str]:
     if found.is_extrapolated.any():
         yield "extrapolated: beyond the times or the temperature at which the laws of these cells were measured"
+    reach, known = float(np.max(layout.on_siemens)), float(np.max(noise.scale_siemens))
+    if not 1 / MOST_OFF_SCALE < reach / known < MOST_OFF_SCALE:
+        yield (
+            f"cells reach {units.show(reach, '_siemens')}, and their noise is given for {units.show(known, '_siemens')}: "
+            "change arrays.noise with arrays.cell"
+        )
     if loading is not None and loading.boards_count > 1:
         yield f"the network takes {loading.boards_count:.0f} boards"
     if schedule is not None and schedule.lifetime_s < SHORT_LIFE_S:

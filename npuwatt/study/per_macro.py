@@ -1,9 +1,12 @@
-"""The efficiency that is printed of a part, beside what the whole board reaches on this request."""
+"""The efficiency of a computing part by itself, as papers count it, beside what its whole board reaches on a request."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from npuwatt.arrays import Array, Real
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.evaluate import Device
 from npuwatt.record import Record
@@ -13,37 +16,52 @@ from npuwatt.study.question import Question
 from npuwatt.units import OPS_PER_MAC
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
 
+if TYPE_CHECKING:
+    from npuwatt.device.crossbar import Arrays
+
+USUAL_V = 0.8  # of published chips, for arrays in which nothing is charged by a supply
+
+
+class ChipsLike(Record):
+    """Operations a joule of published chips that are organised as an array is: a second opinion on its parts."""
+
+    ops_per_j: float
+    low_ops_per_j: float  # four of five chips lie between these
+    high_ops_per_j: float
+
 
 class PartFigures(Record):
     """Operations of a part by itself, at its peak and without what feeds it; 2 operations to a MAC."""
 
-    part: str  # which
+    name: str
     ops_per_j: float
     one_bit_ops_per_j: float | None = None  # as one-bit products, which papers on macros print
     ops_per_s_m2: float | None = None
     one_bit_ops_per_s_m2: float | None = None
+    chip_area_m2: float | None = None
+    chips_like: ChipsLike | None = None
 
 
 class PerMacro(Record):
     """A part's figures and those of the board on a request."""
 
-    printed: PartFigures
+    part: PartFigures
     board_ops_per_j: float | None  # none where the request does not fit
 
     @property
     def gap_ratio(self) -> float | None:
         """How many times more the part alone promises."""
-        return self.printed.ops_per_j / self.board_ops_per_j if self.board_ops_per_j else None
+        return self.part.ops_per_j / self.board_ops_per_j if self.board_ops_per_j else None
 
 
 def per_macro(asked: Question, answer: Answer) -> PerMacro:
-    """What is printed of a device's computing part, and what its board reaches."""
+    """A device's computing part as papers count it, and what its board reaches."""
     result = answer.result
     reached = None
     if bool(result.fits[0, 0]):
         per_token_j = float(result.metrics()["energy_per_output_token_j"][0, 0])
         reached = _macs_per_output_token(asked) * OPS_PER_MAC / per_token_j
-    return PerMacro(printed=_printed(asked, answer.device.record), board_ops_per_j=reached)
+    return PerMacro(part=_part(asked, answer.device.record), board_ops_per_j=reached)
 
 
 def _macs_per_output_token(asked: Question) -> float:
@@ -58,14 +76,17 @@ def _macs_per_output_token(asked: Question) -> float:
     return macs / float(request.batch * request.output_len)
 
 
-def _printed(asked: Question, device: Device) -> PartFigures:
-    """The part that papers and data sheets print figures of."""
+def _part(asked: Question, device: Device) -> PartFigures:
+    """The part that papers and data sheets give figures of, counted as they do."""
     if device.kind == "crossbar":
+        from npuwatt.device.per_macro import chip_area_m2
         from npuwatt.device.per_macro import per_macro as of_arrays
 
         return PartFigures(
-            part="one array",
+            name="one array",
             **{name: float(np.max(value)) for name, value in of_arrays(device.arrays).figures().items()},
+            chip_area_m2=float(np.max(chip_area_m2(device.arrays))),
+            chips_like=_chips_like(device.arrays),
         )
     dtype = arithmetic_dtype(asked.request.weights, asked.request.activations)
     if device.kind == "near-bank-pim":
@@ -73,8 +94,35 @@ def _printed(asked: Question, device: Device) -> PartFigures:
 
         read_j = inside_energy_j_per_byte(device) * width_bytes(asked.request.weights)
         mac_j = read_j + device.banks.mac_energy_j_per_mac
-        return PartFigures(part="units and what they read", ops_per_j=OPS_PER_MAC / float(np.max(mac_j)))
+        return PartFigures(name="units and what they read", ops_per_j=OPS_PER_MAC / float(np.max(mac_j)))
     peak = device.peak_macs_per_s[dtype_for(device.peak_macs_per_s, dtype)]
     return PartFigures(
-        part="peak over power limit", ops_per_j=OPS_PER_MAC * float(np.max(peak / device.power_cap_w))
+        name="peak over power limit", ops_per_j=OPS_PER_MAC * float(np.max(peak / device.power_cap_w))
     )
+
+
+def _chips_like(arrays: Arrays) -> ChipsLike:
+    """What the fit to published chips says of arrays of this organisation."""
+    from npuwatt.device.crossbar import active_rows
+    from npuwatt.device.macro import MacroConstants, Macros, interval_ratio, mac_energy_j
+    from npuwatt.study.scenario import load_constants
+
+    def one(value: Real) -> Array:
+        return np.array([float(np.max(value))])
+
+    is_digital, is_resistive = arrays.gates is not None, arrays.cell is not None
+    constants = load_constants("cim-chips", MacroConstants).record
+    macro = Macros(
+        node_m=one(arrays.node_m),
+        voltage_v=one(arrays.supply_v or USUAL_V),
+        input_bits_count=one(arrays.input_bits),
+        weight_bits_count=one(arrays.weight_bits),
+        adc_bits_count=one(arrays.adc.bits_count if arrays.adc else 0.0),
+        rows_count=one(active_rows(arrays)),
+        is_digital=np.array([is_digital]),
+        is_current=np.array([is_resistive]),
+        is_magnetic=np.array([False]),
+    )
+    ops_per_j = OPS_PER_MAC / mac_energy_j(macro, constants).item()
+    low, high = interval_ratio(constants, "SRAM digital" if is_digital else "other" if is_resistive else "SRAM analog")
+    return ChipsLike(ops_per_j=ops_per_j, low_ops_per_j=ops_per_j / high, high_ops_per_j=ops_per_j / low)

@@ -23,6 +23,7 @@ from npuwatt.device.drift import (
     conductance_moments,
     drift_exponents,
     is_beyond_law,
+    programmed_siemens,
     read_siemens,
     share_of_scale,
 )
@@ -268,3 +269,13 @@ def test_a_law_that_cannot_be_is_refused(make: object, said: str) -> None:
     with pytest.raises(NpuwattError) as raised:
         make()
     assert str(raised.value) == said
+
+
+def test_after_the_last_measurement_the_spread_rises_as_it_is_assumed_to() -> None:
+    refits = Refits(start_s=1.0, fits=(Fit(time_s=100.0, spread_siemens=(3e-6,)),))
+    noise = Noise(scale_siemens=40e-6, programming_siemens=(1e-6,), refits=refits)
+    target = np.array([[20e-6]])
+    for beyond, expected in ((0.0, 3e-6), (1.0, 5e-6), (2.0, 7e-6)):  # 2 uS in the first two decades
+        other = replace(noise, refits=replace(refits, beyond_ratio=beyond))
+        assert programmed_siemens(other, target, 1e4)[1].item() == pytest.approx(expected)
+        assert programmed_siemens(other, target, 100.0)[1].item() == pytest.approx(3e-6)

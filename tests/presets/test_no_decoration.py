@@ -106,7 +106,7 @@ def of_cells(record: Device) -> Answer:
         ]
     if not arrays.is_streamed:
         loading = loading_of(record, network("llama-3.1-8b"))
-        schedule = schedule_of(arrays, loading, 1e9, 0.0)
+        schedule = schedule_of(arrays, loading, 1e9, 0.0, {})
         found += [loading.energy_j, loading.time_s, schedule.lifetime_s]
     return np.concatenate([np.ravel(part) for part in found])
 

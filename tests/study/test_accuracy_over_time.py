@@ -181,3 +181,38 @@ def test_what_cannot_be_asked_is_one_line(name: str, options: dict[str, object],
         accuracy(name, **options)  # type: ignore[arg-type] # each option is of its own type
     (fault,) = caught.value.faults
     assert told in fault
+
+
+def test_the_number_that_matters_most_to_the_range_is_named() -> None:
+    found = accuracy("isaac-rram", at="1day")
+    assert found.range_mostly_from == "arrays.wire"
+    # it alone moves most of the range: with it known exactly there is little left above
+    fixed = accuracy("isaac-rram", at="1day", changes=["devices.isaac-rram.arrays.wire=0.5ohm"])
+    assert fixed.compensated.snr_db > found.compensated.snr_db + 5
+
+
+def test_what_holds_writing_back_is_named() -> None:
+    usual = accuracy("ibm-hermes").loading
+    assert usual is not None
+    # 33.6 MB a board over a link of 16 GB/s at 0.8
+    assert (usual.held_back_by, usual.time_s) == ("link", pytest.approx(2.62e-3, rel=0.01))
+    slow = accuracy("ibm-hermes", changes=["devices.ibm-hermes.arrays.write.pulses=1000"]).loading
+    assert slow is not None
+    assert (slow.held_back_by, slow.time_s) == ("pulses", pytest.approx(256 * 1000 * 100e-9))
+    hungry = accuracy("ibm-hermes", changes=["devices.ibm-hermes.arrays.write.conductance=1S"]).loading
+    assert hungry is not None
+    assert hungry.held_back_by == "power"
+
+
+def test_a_life_has_the_range_of_endurance_and_pulses(hermes: AccuracyStudy) -> None:
+    schedule = hermes.schedule
+    assert schedule is not None
+    # endurance 1e6 to 1e9 around 1e8, 5 to 50 pulses around 20
+    assert schedule.lifetime_low_s == pytest.approx(schedule.lifetime_s / 100 * 20 / 50)
+    assert schedule.lifetime_high_s == pytest.approx(schedule.lifetime_s * 10 * 20 / 5)
+
+
+def test_noise_that_was_given_for_other_conductances_is_told() -> None:
+    changes = [f"devices.isaac-rram.arrays.cell.{text}" for text in ("g_max=20uS", "g_min=1uS")]
+    assert any("change arrays.noise with arrays.cell" in note for note in accuracy("isaac-rram", changes=changes).notes)
+    assert not any("change arrays.noise" in note for note in accuracy("isaac-rram").notes)
