@@ -13,7 +13,7 @@ from npuwatt.arrays import Array
 from npuwatt.audit.csv_columns import BITS, BITS_OR_NONE, SIZE, Columns, Rows, read_rows
 from npuwatt.device.macro import Flags, Macros
 from npuwatt.errors import NpuwattError
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 
 T = TypeVar("T")
 CLASSES = ("SRAM analog", "SRAM digital", "RRAM", "PCM", "MRAM", "eDRAM", "flash", "other")
@@ -33,9 +33,12 @@ COLUMNS = Columns(
     },
     required=("chip_id", "device", "node_nm"),
     row_is="operating point",
+    elsewhere={"task": "measured runs are read without --chips"},
 )
 # The usual case of published macros, where a row does not say. Noise leaves a conductance about four bits.
 VOLTAGE_V, ROWS, ADC_BITS, INPUT_BITS, WEIGHT_BITS, CONDUCTANCE_BITS = 0.8, 64.0, 6.0, 8.0, 8.0, 4.0
+# Between which most published macros lie.
+VOLTAGES_V, ROWS_ENDS, ADC_ENDS, BITS_ENDS = (0.6, 1.2), (16.0, 1024.0), (3.0, 10.0), (1.0, 8.0)
 
 _TECHNOLOGIES = (  # the first whose word a device text holds
     ("MRAM", re.compile(r"mram|mtj", re.IGNORECASE)),
@@ -49,6 +52,7 @@ _CONDUCTANCES = ("MRAM", "RRAM", "PCM", "flash")
 _DIGITAL = re.compile(r"\+d\b|digital", re.IGNORECASE)
 _MODELS = {"DIMC", "IS", "QS", "QR"}  # digital; currents summed, charges summed, charges shared
 _NORMALISED = re.compile(r"1[\s-]*b(it)?[\s-]*norm", re.IGNORECASE)
+_NATIVE = re.compile(r"native", re.IGNORECASE)
 _DOUBTFUL = re.compile(r"check|likely|doubt|simulat|not silicon", re.IGNORECASE)
 
 
@@ -60,6 +64,9 @@ class Chips(Record):
     silicon: list[str]  # the chip that counts: rows of the same silicon may have several ids
     classes: npt.NDArray[np.str_]  # of CLASSES
     macros: Macros
+    ends: list[
+        tuple[Macros, Macros]
+    ]  # the same, what is not told at either end of the usual, one field a pair
     measured_j: Array  # of one multiply-accumulate at the chip's own bits; NaN where none is told
     flags: dict[str, Flags]  # what was taken for granted, and where
 
@@ -91,13 +98,15 @@ def chips_of(rows: Rows) -> Chips:
     is_current = np.where(is_told, _has(models, "IS"), is_conductance)
     charge_or_bits = np.where(is_digital, "SRAM digital", "SRAM analog")
     measured_j, doubts = _measured(rows)
+    macros = _macros(rows, technology == "MRAM", is_digital, is_current, is_conductance)
     ids, same = rows.texts["chip_id"], rows.texts["same_as"]
     return Chips(
         lines=rows.lines,
         chip_ids=ids,
         silicon=[other or own for own, other in zip(ids, same, strict=True)],
         classes=np.where(technology == "SRAM", charge_or_bits, technology),
-        macros=_macros(rows, technology == "MRAM", is_digital, is_current, is_conductance),
+        macros=macros,
+        ends=_ends(macros, rows, ~is_told & ~is_digital),
         measured_j=measured_j,
         flags=_gaps(rows, is_digital, is_conductance, is_told)
         | {"technology not known": technology == "other"}
@@ -155,6 +164,26 @@ def _macros(
     )
 
 
+def _ends(macros: Macros, rows: Rows, has_no_model: Flags) -> list[tuple[Macros, Macros]]:
+    """Macros with each field that is not told at the two ends between which it usually lies."""
+    missing = {name: np.isnan(values) for name, values in rows.numbers.items()}
+    spans: list[tuple[str, Flags, tuple[float, float]]] = [
+        ("voltage_v", missing["voltage_V"], VOLTAGES_V),
+        ("input_bits_count", missing["input_bits"], BITS_ENDS),
+        ("weight_bits_count", missing["weight_bits"], BITS_ENDS),
+        ("adc_bits_count", missing["adc_bits"], ADC_ENDS),
+        ("rows_count", missing["rows_active"] & missing["array_rows"], ROWS_ENDS),
+        ("is_current", has_no_model, (False, True)),
+    ]
+
+    def at(name: str, where: Flags, value: float) -> Macros:
+        return replace(macros, **{name: np.where(where, value, getattr(macros, name))})
+
+    return [
+        (at(name, where, low), at(name, where, high)) for name, where, (low, high) in spans if where.any()
+    ]
+
+
 def _gaps(rows: Rows, is_digital: Flags, is_conductance: Flags, is_told: Flags) -> dict[str, Flags]:
     """What a row does not say although its form needs it, and what is taken instead."""
     missing = {name: np.isnan(values) for name, values in rows.numbers.items()}
@@ -184,10 +213,12 @@ def _measured(rows: Rows) -> tuple[Array, dict[str, Flags]]:
     measured_j = _or(2e-12 / numbers["tops_w"] * scale, numbers["e_per_mac_fJ"] * 1e-15)
     is_nothing = np.isnan(measured_j)
     is_bare = is_nothing & ~np.isnan(numbers["tops_w"])
+    is_native = is_normalised | np.array(_each(said, lambda text: bool(_NATIVE.search(text))))
     remarks = [" ".join(pair) for pair in zip(rows.texts["confidence"], said, strict=True)]
     return measured_j, {
         "nothing measured: normalised to 1 bit, and its bits are not told": is_bare,
         "nothing measured": is_nothing & ~is_bare,
+        "ops_definition: native taken": ~is_native & ~np.isnan(numbers["tops_w"]),
         "doubtful by its own remarks": np.array(_each(remarks, lambda text: bool(_DOUBTFUL.search(text)))),
     }
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from npuwatt.arrays import Array
 from npuwatt.audit.chip_rows import CLASSES, Chips, read_chips
-from npuwatt.device.macro import MacroConstants, mac_energy_j
+from npuwatt.device.macro import MacroConstants, interval_ratio, mac_energy_j
 from npuwatt.errors import RequestError, shown
 from npuwatt.preset import library
 from npuwatt.record import Record
@@ -64,24 +64,25 @@ def judged_chips(path: str | None = None) -> JudgedChips:
 
 
 def judge(chips: Chips) -> JudgedChips:
-    """Predictions and their intervals, by the built-in constants."""
+    """Predictions and their intervals, by the built-in constants.
+
+    An interval is that of the class, and wider where a row does not tell a field: by what the field does between
+    the ends where it usually lies, in squares.
+    """
     constants = load_constants(CONSTANTS, MacroConstants)
     record = constants.record
     predicted_j = mac_energy_j(chips.macros, record)
-    places = np.array([CLASSES.index(name) for name in np.unique(chips.classes)])
-    _, own = np.unique(chips.classes, return_inverse=True)
-    low, high = (
-        np.array([ends[key_of_class(CLASSES[place])] for place in places])[own]
-        for ends in (record.low_ratio, record.high_ratio)
-    )
+    names, own = np.unique(chips.classes, return_inverse=True)
+    low, high = np.log([interval_ratio(record, name) for name in names.tolist()]).T[:, own]
+    below, above = -low, high
+    for pair in chips.ends:
+        ratios = [np.log(mac_energy_j(macros, record) / predicted_j) for macros in pair]
+        below = np.hypot(below, -np.minimum(*ratios).clip(max=0))
+        above = np.hypot(above, np.maximum(*ratios).clip(min=0))
     return JudgedChips(
-        chips=chips, constants=constants, predicted_j=predicted_j, low_j=predicted_j * low, high_j=predicted_j * high
+        chips=chips, constants=constants, predicted_j=predicted_j,
+        low_j=predicted_j * np.exp(-below), high_j=predicted_j * np.exp(above),
     )  # fmt: skip
-
-
-def key_of_class(name: str) -> str:
-    """A class as presets write it."""
-    return name.replace(" ", "-")
 
 
 def by_class(found: JudgedChips) -> dict[str, Statistics]:

@@ -42,6 +42,7 @@ class Columns(Record):
     numbers: Mapping[str, str]  # each numeric column, and what it accepts
     required: tuple[str, ...]
     row_is: str  # what a row stands for, in error lines
+    elsewhere: Mapping[str, str]  # columns of other kinds of file, and how those are read
 
 
 class Rows(Record):
@@ -198,7 +199,8 @@ def _header(line: int, cells: list[str], label: str, columns: Columns) -> _Heade
     missing = [name for name in columns.required if name not in names]
     if missing:
         listed = ", ".join(f"'{name}'" for name in missing)
-        faults.append(f"{here}: has no column {listed}; the header has {shown(', '.join(names), 200)}")
+        hint = next((f"; {how}" for name, how in columns.elsewhere.items() if name in names), "")
+        faults.append(f"{here}: has no column {listed}; the header has {shown(', '.join(names), 200)}{hint}")
         unknown = [name for name in names[:200] if name not in known]
         closest = {name: did_you_mean(name, missing) for name in dict.fromkeys(unknown)}
         faults += [

@@ -26,7 +26,10 @@ NUMBERS = {  # each numeric column, and what it accepts
     "j_per_output_token": POSITIVE,
 }
 REQUIRED = ("model_id", "weight_precision", "gpu", "num_gpus", "avg_batch", "avg_output_len")
-_COLUMNS = Columns(texts=TEXTS, numbers=NUMBERS, required=REQUIRED, row_is="run")
+_COLUMNS = Columns(
+    texts=TEXTS, numbers=NUMBERS, required=REQUIRED, row_is="run",
+    elsewhere={"chip_id": "published chips are read with --chips"},
+)  # fmt: skip
 _WIDTHS: dict[str, Width] = {
     "bfloat16": "bf16",
     "bf16": "bf16",

@@ -24,7 +24,10 @@ ZIP = Annotated[bool, typer.Option("--zip", help="Take the values of all address
 BEST = Annotated[
     str | None,
     typer.Option(
-        "--best", metavar="METRIC", show_default="all points", help="Keep only the best points of a metric."
+        "--best",
+        metavar="METRIC",
+        show_default="all points",
+        help="Keep only the best points of a metric; with --per-macro, of a figure of one array too.",
     ),
 ]
 TOP = Annotated[int, typer.Option("--top", metavar="N", help="How many points --best keeps.")]
@@ -74,7 +77,7 @@ def sweep(
       npuwatt sweep gpu --vary devices.gpu.levels.dram.bandwidth=2TB/s..8TB/s:4 --vary request.batch=1,8,64
       npuwatt sweep gpu --vary request.batch=1..512:512 --best energy_per_output_token_j --top 3
       npuwatt sweep gpu --serving --batch 32 --vary stack.sequence_time=0us..60us:5
-      npuwatt sweep crossbar --per-macro --vary devices.crossbar.arrays.adc.bits=4..9:6
+      npuwatt sweep crossbar --per-macro --vary devices.crossbar.arrays.adc.bits=4..9:6 --best array_snr_db
       npuwatt sweep gpu --vary devices.gpu.power_cap=300W..700W:401 --dry-run
     """
     asked, style = o.asked(locals()), check_format(style, as_json) or "csv"

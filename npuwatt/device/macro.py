@@ -58,6 +58,12 @@ class MacroConstants(Record):
         require.share(serial=self.serial_fraction)
 
 
+def interval_ratio(constants: MacroConstants, class_name: str) -> tuple[float, float]:
+    """Measured over predicted of a class, between which four of five chips should lie."""
+    key = class_name.replace(" ", "-")  # as presets write it
+    return constants.low_ratio[key], constants.high_ratio[key]
+
+
 class Macros(Record):
     """How macros are organised; arrays are (R,)."""
 

@@ -31,7 +31,8 @@ MACRO = (
     "array_ops_per_j", "array_ops_per_s_m2", "array_area_m2", "array_snr_db", "array_snr_after_1_day_db",
     "array_snr_after_1_year_db",
 )  # fmt: skip
-COLUMNS = ("device", *METRICS, "bound_by", "fits", "devices", "devices_needed")
+LEAST = "array_area_m2"  # of MACRO, which all others are best at their most
+COLUMNS = ("device", *METRICS, "bound_by", "fits", "devices", "devices_needed", "evidence")
 Rows = dict[str, list[Any]]
 """Columns of equal length; None where a point has no value."""
 
@@ -79,7 +80,6 @@ class Sweep(Record):
     def _rows(self, device: Chosen[Device], index: npt.NDArray[np.int64]) -> Rows:
         columns = self.points.columns(index)
         result = self._result(device, columns)
-        alone = self._alone(device, columns, len(index))
         rows: Rows = {
             one.address: _listed(values) for one, values in zip(self.points.axes, columns, strict=True)
         }
@@ -98,22 +98,26 @@ class Sweep(Record):
         for one in self.points.axes:
             if one.is_whole:
                 rows[one.address] = [int(value) for value in rows[one.address]]
-        return rows | alone
+        rows["evidence"] = [self._trust(device)] * len(index)
+        if self.per_macro:
+            alone, nothing = self._alone(device, columns), np.full((1, 1), np.nan)
+            rows |= {name: _listed(_full(alone.get(name, nothing), len(index))) for name in MACRO}
+        return rows
 
-    def _alone(self, device: Chosen[Device], columns: Sequence[Array], points: int) -> Rows:
+    def _trust(self, device: Chosen[Device]) -> str:
+        """The class of a device's evidence: whatever it was, a device whose numbers are varied is a projection."""
+        varied = any(one.owner == f"devices.{device.typed}" for one in self.points.axes)
+        return "projected" if varied else device.trust
+
+    def _alone(self, device: Chosen[Device], columns: Sequence[Array]) -> dict[str, Array]:
         """Figures of one array by itself; none where a device has no arrays."""
-        if not self.per_macro:
-            return {}
         record, _ = laid_over(device, self.question.request, self.points.axes, columns)
-        found: dict[str, Array] = {}
-        if record.kind == "crossbar":
-            from npuwatt.study.designs import macro_figures
+        if record.kind != "crossbar":
+            return {}
+        from npuwatt.study.designs import macro_figures
 
-            with np.errstate(all="ignore"):
-                found = macro_figures(record.arrays)
-        return {
-            name: _listed(_full(found[name], points)) if name in found else [None] * points for name in MACRO
-        }
+        with np.errstate(all="ignore"):
+            return macro_figures(record.arrays)
 
     def _result(self, device: Chosen[Device], columns: Sequence[Array], **options: Any) -> Inference:
         asked, axes = self.question, self.points.axes
@@ -137,21 +141,16 @@ class Sweep(Record):
 
     def _best(self, progress: Callable[[int], None]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Device and point of each row worth keeping, best first."""
-        metric = str(self.best)
-        sign = -1.0 if metric.startswith("tokens_") else 1.0
+        is_most = str(self.best).startswith("tokens_") or (self.best in MACRO and self.best != LEAST)
+        sign = -1.0 if is_most else 1.0
         score, owner, place = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         done = 0
         for index in _indices(self.points.count):
             columns = self.points.columns(index)
             for number, device in enumerate(self.question.devices):
-                result = self._result(device, columns, limits=False)
-                found = _full(result.metrics()[metric], len(index)) * sign
+                found = _full(self._scored(device, columns), len(index)) * sign
                 worst = score[-1] if len(score) == self.top else np.inf
-                near = (
-                    np.flatnonzero(found < worst)
-                    if np.isfinite(worst)
-                    else np.flatnonzero(np.isfinite(found))
-                )
+                near = np.flatnonzero(np.isfinite(found) & (found < worst))
                 if len(near) > self.top:
                     near = near[np.argsort(found[near], kind="stable")[: self.top]]
                 if len(near):
@@ -163,6 +162,12 @@ class Sweep(Record):
                 done += len(index)
                 progress(done)
         return owner, place
+
+    def _scored(self, device: Chosen[Device], columns: Sequence[Array]) -> Array:
+        """What rows are ranked by: not a finite number where a row has none."""
+        if self.best in MACRO:
+            return self._alone(device, columns).get(str(self.best), np.full((1, 1), np.nan))
+        return self._result(device, columns, limits=False).metrics()[str(self.best)]
 
 
 def sweep(
@@ -187,7 +192,8 @@ def sweep(
     pair
         Take the values of all addresses in step instead of as a grid.
     best, top
-        Keep only the `top` points with the least (energy, time, power) or most (tokens) of a metric.
+        Keep only the `top` points with the least (energy, time, power, area) or most (tokens, operations, signal
+        over noise) of a metric or, with `per_macro`, of a figure in MACRO; a point that has none is never kept.
     per_macro
         Add the figures of one array by itself (MACRO): efficiency, density, area, and signal over noise of its
         products when written, a day and a year later.
@@ -205,8 +211,11 @@ def sweep(
         An address that is no number, a spec that cannot be read, a value that no record accepts.
     """
     asked = question(names, **options)
-    if best is not None and best not in METRICS:
-        near = did_you_mean(best, METRICS) or f"; expected one of {', '.join(METRICS)}"
+    ranks = (*METRICS, *MACRO) if per_macro else METRICS
+    if best is not None and best not in ranks:
+        near = did_you_mean(best, ranks) or f"; expected one of {', '.join(ranks)}"
+        if best in MACRO:
+            near = ", which is of one array alone; expected --per-macro with it"
         raise RequestError(f"--best: {shown(best)} given{near}")
     if not 1 <= top <= 1_000_000:
         raise RequestError(f"--top: {top} given; expected a whole number from 1 to 1000000")

@@ -16,6 +16,7 @@ from npuwatt.report.words import counted
 Record = dict[str, Any]
 SCHEMA = "npuwatt.validate-chips/1"
 WORST = 10
+SHOWN_LINES = 6
 PEER_POINTS = 40
 _PEERS = {
     "converter-regression": "a regression over surveyed converters, the converter alone",
@@ -106,14 +107,30 @@ def chips_report(record: Record) -> Report:
         tables=tuple(narrow for narrow, _ in both),
         wide=tuple(wide for _, wide in both),
         sentences=tuple(_sentences(summary)),
-        notes=tuple(f"{counted(count, 'row')}: {name}" for name, count in summary["flags"].items()),
+        notes=(
+            *_flag_notes(rows),
+            "score: width of the interval in natural logarithms, and ten times what it missed; less is better",
+            "evidence: each prediction is projected; no measurement of a row enters its own",
+        ),
     )
 
 
+def _flag_notes(rows: Sequence[Record]) -> Iterator[str]:
+    """Each flag, with the first lines that have it."""
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        for name in row["flags"]:
+            lines.setdefault(name, []).append(str(row["line"]))
+    for name, found in lines.items():
+        rest = f" and {len(found) - SHOWN_LINES} more" if len(found) > SHOWN_LINES else ""
+        yield f"{name}: line{'s' * (len(found) > 1)} {', '.join(found[:SHOWN_LINES])}{rest}"
+
+
 def _worst(rows: Sequence[Record]) -> tuple[Table, Table]:
-    """The worst row of each of the worst chips."""
-    by_chip = {row["chip_id"]: row for row in sorted(rows, key=_badness)}
-    shown = sorted(by_chip.values(), key=_badness, reverse=True)[:WORST]
+    """The worst row of each of the worst chips; without a measurement, the first rows."""
+    measured = sorted((row for row in rows if row["factor"]), key=lambda row: row["factor"])
+    by_chip = {row["chip_id"]: row for row in measured}
+    shown = sorted(by_chip.values(), key=lambda row: row["factor"], reverse=True)[:WORST] or rows[:WORST]
     narrow, wide = [], []
     for row in shown:
         interval = f"{_femto(row['low'])}-{_femto(row['high'])}"
@@ -121,17 +138,14 @@ def _worst(rows: Sequence[Record]) -> tuple[Table, Table]:
         narrow.append((row["chip_id"], row["class"], *energies))
         wide.append((str(row["line"]), *narrow[-1], "; ".join(row["flags"])))
     names = ("class", "measured", "pred.", "factor", "80 %")
-    title = "the chips furthest off, fJ for a multiply-accumulate at their own bits"
+    first = "the chips furthest off" if measured else "the first chips, none of them measured"
+    title = f"{first}, fJ for a multiply-accumulate at their own bits"
     return (
         Table(title=title, columns=("chip", *names), rows=tuple(narrow), left=("class",)),
         Table(
             title=title, columns=("line", "chip", *names, "flags"), rows=tuple(wide), left=("chip", "class", "flags")
         ),
     )  # fmt: skip
-
-
-def _badness(row: Record) -> float:
-    return row["factor"] or 0.0
 
 
 def _classes(summary: Record) -> tuple[Table, Table]:

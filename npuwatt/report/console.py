@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 from npuwatt.report.document import Report, Table
 
@@ -44,11 +45,9 @@ def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8")
 
 
 def _chosen(report: Report, width: int) -> list[Table]:
-    """The tables of a report; where each has a wide form, that of those which fit."""
-    if len(report.tables) != len(report.wide):
-        return list(report.tables)
-    pairs = zip(report.tables, report.wide, strict=True)
-    return [wide if fitting(wide, width)[0].columns == wide.columns else narrow for narrow, wide in pairs]
+    """The tables of a report: its wide ones if all of them fit."""
+    fits = all(fitting(table, width)[0].columns == table.columns for table in report.wide)
+    return list(report.wide if fits else report.tables)
 
 
 def _print_table(screen: object, table: Table) -> None:
@@ -79,16 +78,16 @@ def _print_table(screen: object, table: Table) -> None:
 def fitting(table: Table, width: int) -> list[Table]:
     """The table as it is, or cut into tables of fewer columns, or as cards, so that nothing is cut off."""
     widths = [max(len(row[i]) for row in (table.columns, *table.rows)) for i in range(len(table.columns))]
-    groups: list[list[int]] = [[]]
-    used = widths[0] + 1  # the style leaves a blank after the last column
-    for i in range(1, len(widths)):
-        if groups[-1] and used + _GAP + widths[i] > width:
-            groups.append([])
-            used = widths[0] + 1
-        groups[-1].append(i)
-        used += _GAP + widths[i]
-    if any(widths[0] + 1 + sum(_GAP + widths[i] for i in group) > width for group in groups):
+    if len(widths) > 1 and widths[0] + 1 + _GAP + max(widths[1:]) > width:
         return [_cards(table, width)]
+    groups = _groups(widths, width)
+    for narrower in range(
+        width - 1, 0, -1
+    ):  # as even as can be, so that no part is left with a single column
+        evener = _groups(widths, narrower)
+        if len(evener) > len(groups):
+            break
+        groups = evener
     return [
         Table(
             columns=tuple(table.columns[i] for i in (0, *group)),
@@ -98,6 +97,19 @@ def fitting(table: Table, width: int) -> list[Table]:
         )
         for group in groups
     ]
+
+
+def _groups(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns beside the first, in groups that fit a width with it."""
+    groups: list[list[int]] = [[]]
+    used = widths[0] + 1  # the style leaves a blank after the last column
+    for i in range(1, len(widths)):
+        if groups[-1] and used + _GAP + widths[i] > width:
+            groups.append([])
+            used = widths[0] + 1
+        groups[-1].append(i)
+        used += _GAP + widths[i]
+    return groups
 
 
 def _cards(table: Table, width: int) -> Table:

@@ -19,20 +19,22 @@ from npuwatt.report.words import (
 )
 
 Record = dict[str, Any]
+MOVED = "moved: over the pins of main memory, to units inside it, and over links; weights that stay in cells do not move"
 
 
 def estimate_report(record: Record) -> Report:
     """One device op by op and level by level."""
     wide = [table for phase in record["phases"] for table in (_ops_table(phase), _levels_table(phase))]
-    tables = [_without(table, "share") if "op" in table.columns else table for table in wide]
+    tables = [_narrower(table) if "op" in table.columns else table for table in wide]
     notes = [f"evidence: {record['evidence']}", *record["notes"]]
     notes += [confidence_line(record)] if record["confidence"] else []
     notes += serving_lines(record["request"], [record])
+    notes += [MOVED] if any("where" in table.columns for table in wide) else []
     if "per_macro" in record:
-        from npuwatt.report.per_macro import NOTE, per_macro_table
+        from npuwatt.report.per_macro import per_macro_notes, per_macro_table
 
         tables, wide = ([*part, per_macro_table([record])] for part in (tables, wide))
-        notes.append(NOTE)
+        notes += per_macro_notes([record])
     return Report(
         heading=f"{label(record)} ({record['preset']}): {request_line(record['request'])}",
         tables=tuple(tables),
@@ -61,13 +63,16 @@ def _pace(record: Record) -> str:
 
 def _ops_table(phase: Record) -> Table:
     whole_s, whole_j = phase["time_s"] or 0.0, phase["energy_j"] or 0.0
+    macs, moved_bytes = (sum(op[name] for op in phase["ops"]) for name in ("macs", "moved_bytes"))
+    has_places = any(op["where"] for op in phase["ops"])
     rows = [
         (
             op["name"],
+            *((op["where"] or "",) if has_places else ()),
             f"{op['count']}",
             quantity(op["macs"], "MAC"),
-            quantity(op["weight_bytes"] + op["activation_bytes"] + op["kv_bytes"] + op["link_bytes"], "B"),
-            quantity(op["intensity_macs_per_byte"]),
+            quantity(op["moved_bytes"], "B"),
+            _intensity(op["macs"], op["moved_bytes"]),
             quantity(op["time_s"], "s"),
             quantity(op["energy_j"], "J"),
             percent(op["energy_j"] / whole_j) if whole_j and op["energy_j"] is not None else "-",
@@ -75,20 +80,39 @@ def _ops_table(phase: Record) -> Table:
         )
         for op in phase["ops"]
     ]
-    total = ("total", "", "", "", quantity(phase["intensity_macs_per_byte"]), quantity(whole_s or None, "s"),
-             quantity(whole_j or None, "J"), "", "power cap" if (phase["power_stretch_ratio"] or 1) > 1.0001 else "")  # fmt: skip
+    total = (
+        "total",
+        *(("",) if has_places else ()),
+        "",
+        quantity(macs, "MAC"),
+        quantity(moved_bytes, "B"),
+        _intensity(macs, moved_bytes),
+        quantity(whole_s or None, "s"),
+        quantity(whole_j or None, "J"),
+        "",
+        "power cap" if (phase["power_stretch_ratio"] or 1) > 1.0001 else "",
+    )
     context = f" at {phase['context_tokens']} tokens of context" if phase["phase"] != "prefill" else ""
     return Table(
-        title=f"{step_name(phase)}{context}; ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
-        columns=("op", "layers", "MACs", "moved", "MAC/B", "time", "energy", "share", "bound by"),
+        title=f"{step_name(phase)}{context}; {'host ' if has_places else ''}ridge point {quantity(phase['ridge_macs_per_byte'])} MAC/B",
+        columns=(
+            "op", *(("where",) if has_places else ()), "layers", "MACs", "moved", "MAC/B", "time", "energy", "share",
+            "bound by",
+        ),
         rows=(*rows, total),
-        left=("bound by",),
-    )
+        left=("where", "bound by"),
+    )  # fmt: skip
 
 
-def _without(table: Table, name: str) -> Table:
-    """A table without one of its columns."""
-    kept = [i for i, column in enumerate(table.columns) if column != name]
+def _intensity(macs: float, moved_bytes: float) -> str:
+    """MACs for each byte that moves; a dash where none does."""
+    return quantity(macs / moved_bytes if moved_bytes else None)
+
+
+def _narrower(table: Table) -> Table:
+    """A table of ops without the columns that are missed least."""
+    dropped = ("share", "layers") if "where" in table.columns else ("share",)
+    kept = [i for i, column in enumerate(table.columns) if column not in dropped]
     return replace(
         table,
         columns=tuple(table.columns[i] for i in kept),

@@ -15,13 +15,13 @@ from npuwatt.report.winners import phase_records, winner_records
 from npuwatt.study.compare import Answer, Comparison
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.inference import METRICS, Inference
+from npuwatt.study.phases import PhaseTable, prompt_and_step_j
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
 from npuwatt.study.winners import kinds_of
 
 if TYPE_CHECKING:
     from npuwatt.study.estimate import Estimate
-    from npuwatt.study.phases import PhaseTable
     from npuwatt.study.serving import Serving
 
 Record = dict[str, Any]
@@ -42,7 +42,7 @@ def whole(value: Any) -> int | None:
 def compare_record(comparison: Comparison, *, per_macro: bool = False) -> Record:
     """A comparison as the record of schema npuwatt.compare/1; with what is printed of parts, if asked for."""
     asked, answers = comparison.question, comparison.answers
-    kinds = [[kinds_of(answer.device.record, phase) for phase in answer.phases] for answer in answers]
+    kinds = [[kinds_of(phase) for phase in answer.phases] for answer in answers]
     results = [
         result_record(asked, answer)
         | _per_macro(asked, answer, per_macro)
@@ -81,6 +81,7 @@ def result_record(asked: Question, answer: Answer) -> Record:
     return {
         **device_record(answer.device),
         **metrics_record(answer.result),
+        **prompt_record(asked, answer),
         "energy_by_component_j": components_record(answer.result),
         "bound_by": bound_record(answer.result),
         **fit_record(answer.result),
@@ -122,6 +123,17 @@ def metrics_record(result: Inference) -> Record:
     """The named results of one point; null where the request does not fit."""
     metrics = result.metrics()
     return {name: number(metrics[name]) for name in METRICS}
+
+
+def prompt_record(asked: Question, answer: Answer) -> Record:
+    """Energy of reading one prompt, and of one decode step of the whole batch; null where there is none."""
+    found: tuple[Array | None, ...] = (None, None)
+    if bool(answer.result.fits[0, 0]):
+        found = prompt_and_step_j(asked, answer.result, answer.phases)
+    names = ("prefill_energy_j", "decode_step_energy_j")
+    return {
+        name: None if joules is None else number(joules) for name, joules in zip(names, found, strict=True)
+    }
 
 
 def serving_record(asked: Question, result: Inference) -> Record:
@@ -246,12 +258,14 @@ def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
             {
                 "name": name,
                 "kind": ops.kinds[i],
+                "where": phase.where[i] if phase.where and fits else None,
                 "count": whole(column(ops.layers, i)),
                 "macs": column(ops.macs, i),
                 "weight_bytes": column(ops.weight_bytes, i),
                 "activation_bytes": column(ops.activation_bytes, i),
                 "kv_bytes": column(ops.kv_bytes, i),
                 "link_bytes": column(ops.link_bytes, i),
+                "moved_bytes": column(phase.moved_bytes, i),
                 "intensity_macs_per_byte": column(ops.macs / np.maximum(ops.memory_bytes, 1e-300), i),
                 "time_s": cost(phase.time_s, i),
                 "energy_j": cost(phase.energy_j, i),
@@ -268,10 +282,11 @@ def _software_rows(phase: PhaseTable, *, fits: bool) -> list[Record]:
     if phase.software_time_s is None:
         return []
     sizes = (
-        "macs", "weight_bytes", "activation_bytes", "kv_bytes", "link_bytes", "intensity_macs_per_byte",
+        "macs", "weight_bytes", "activation_bytes", "kv_bytes", "link_bytes", "moved_bytes",
+        "intensity_macs_per_byte",
     )  # fmt: skip
     return [
-        {"name": "software", "kind": "software", "count": 1}
+        {"name": "software", "kind": "software", "where": None, "count": 1}
         | dict.fromkeys(sizes, 0.0)
         | {
             "time_s": number(phase.software_time_s) if fits else None,

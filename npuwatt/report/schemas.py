@@ -27,9 +27,9 @@ from npuwatt.report.schema_parts import (
 )
 from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
+from npuwatt.study.phases import PLACES
 from npuwatt.study.question import CONSTANTS, MODES
 from npuwatt.study.verdicts import BANDS
-from npuwatt.study.winners import PLACES
 from npuwatt.workload.ops import Kind
 from npuwatt.workload.request import WIDTHS
 
@@ -73,6 +73,7 @@ _DEVICE = {
     "evidence": {"enum": list(EVIDENCE_CLASSES)},
 }
 _SERVING = ("median_itl_s", "software_time_fraction", "software_energy_fraction")
+_PHASE_ENERGIES = ("prefill_energy_j", "decode_step_energy_j")
 _ENDS = object_of({"low": MAYBE, "high": MAYBE})
 _CONFIDENCE = {
     "type": ["object", "null"],
@@ -83,7 +84,7 @@ _CONFIDENCE = {
     },
 }
 _ANSWER = (
-    dict.fromkeys((*METRICS, *_SERVING), MAYBE)
+    dict.fromkeys((*METRICS, *_PHASE_ENERGIES, *_SERVING), MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": FLAG, "devices": MAYBE_COUNT, "devices_needed": MAYBE_COUNT, "confidence": _CONFIDENCE}
     | {"exactness": _nullable(object_of({"snr_db": MAYBE, "verdict": {"enum": [name for _, name in BANDS]}}))}
@@ -91,15 +92,25 @@ _ANSWER = (
 _ROW = {
     name: schema
     for name, schema in _ANSWER.items()
-    if name not in (*_SERVING, "energy_by_component_j", "confidence", "exactness")
+    if name not in (*_PHASE_ENERGIES, *_SERVING, "energy_by_component_j", "confidence", "exactness")
 }
 _PER_MACRO = object_of(
     {
         "part": TEXT,
         "ops_per_j": NUMBER,
         **dict.fromkeys(
-            ("one_bit_ops_per_j", "ops_per_s_m2", "one_bit_ops_per_s_m2", "board_ops_per_j", "gap_ratio"),
+            (
+                "one_bit_ops_per_j",
+                "ops_per_s_m2",
+                "one_bit_ops_per_s_m2",
+                "chip_area_m2",
+                "board_ops_per_j",
+                "gap_ratio",
+            ),
             MAYBE,
+        ),
+        "chips_like_it": _nullable(
+            object_of(dict.fromkeys(("ops_per_j", "low_ops_per_j", "high_ops_per_j"), NUMBER))
         ),
     }
 )
@@ -113,12 +124,14 @@ _OP = object_of(
     {
         "name": TEXT,
         "kind": _KIND,
+        "where": {"enum": [*PLACES, None]},
         "count": COUNT,
         "macs": NUMBER,
         "weight_bytes": NUMBER,
         "activation_bytes": NUMBER,
         "kv_bytes": NUMBER,
         "link_bytes": NUMBER,
+        "moved_bytes": NUMBER,
         "intensity_macs_per_byte": MAYBE,
         "time_s": MAYBE,
         "energy_j": MAYBE,
@@ -229,14 +242,14 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {"per_macro": _PER_MACRO},
     ),
     "sweep": (
-        "One request at many design points; each row carries the varied addresses and the names of compare.",
+        "One request at many design points; each row has the varied addresses; a device with a changed number is projected.",
         {
             "request": _REQUEST,
             "addresses": TEXTS,
             "points": COUNT,
-            "best": {"enum": [*METRICS, None]},
+            "best": {"enum": [*METRICS, *MACRO, None]},
             "sources": _SOURCES,
-            "results": list_of(object_of({"device": TEXT} | _ROW, dict.fromkeys(("median_itl_s", *MACRO), MAYBE))),
+            "results": list_of(object_of({"device": TEXT} | _ROW | {"evidence": _DEVICE["evidence"]}, dict.fromkeys(("median_itl_s", *MACRO), MAYBE))),
         },
         {},
     ),

@@ -11,9 +11,28 @@ from npuwatt.explore.sweep import Rows, Sweep
 from npuwatt.report.data import cell
 from npuwatt.report.document import Report, Table
 from npuwatt.report.records import request_record, source_records
-from npuwatt.report.words import quantity, request_line
+from npuwatt.report.words import bound, quantity, request_line
 
-_UNITS = {"_s": "s", "_w": "W", "_j": "J", "_m2": "m2"}
+# What people read: the words of compare in place of a column's name, the unit, and what a number is multiplied by.
+_SAID = {
+    "ttft_s": ("TTFT", "s", 1.0),
+    "tpot_s": ("TPOT", "s", 1.0),
+    "tokens_per_s": ("tokens/s", "", 1.0),
+    "power_w": ("power", "W", 1.0),
+    "energy_per_output_token_j": ("J/token", "J", 1.0),
+    "energy_per_total_token_j": ("J/any token", "J", 1.0),
+    "energy_per_request_j": ("J/request", "J", 1.0),
+    "tokens_per_j": ("tokens/J", "", 1.0),
+    "bound_by": ("bound by", "", 1.0),
+    "median_itl_s": ("ITL", "s", 1.0),
+    "devices_needed": ("needed", "", 1.0),
+    "array_ops_per_j": ("array TOPS/W", "", 1e-12),
+    "array_ops_per_s_m2": ("array TOPS/mm2", "", 1e-18),
+    "array_area_m2": ("array area", "m2", 1.0),
+    "array_snr_db": ("array SNR dB", "", 1.0),
+    "array_snr_after_1_day_db": ("after 1 day", "", 1.0),
+    "array_snr_after_1_year_db": ("after 1 year", "", 1.0),
+}
 
 
 def head_record(sweep: Sweep) -> dict[str, Any]:
@@ -94,7 +113,8 @@ def _for_people(
     for rows in sweep.chunks(progress):
         shown = [[_shown(name, value) for value in values] for name, values in rows.items()]
         lines += list(zip(*shown, strict=True))
-    table = Table(columns=names, rows=tuple(lines), left=("device", "bound_by"))
+    words = tuple(_SAID[name][0] if name in _SAID else name for name in names)
+    table = Table(columns=words, rows=tuple(lines), left=("device", "bound by", "evidence"))
     varied = {axis.path[0]: "varied" for axis in sweep.points.axes if axis.owner == "request"}
     heading = request_line(request_record(sweep.question) | varied)
     report = Report(heading=heading, tables=(table,), wide=(table,))
@@ -116,8 +136,6 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return value
-    unit = next(
-        (unit for suffix, unit in _UNITS.items() if name.endswith(suffix) and "s_per_" not in name), ""
-    )
-    return quantity(float(value), unit) if isinstance(value, float) else str(value)
+        return bound(value) if name == "bound_by" else value
+    _, unit, scale = _SAID.get(name, ("", "", 1.0))
+    return quantity(value * scale, unit) if isinstance(value, float) else str(value)

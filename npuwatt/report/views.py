@@ -142,10 +142,10 @@ def compare_report(record: Record) -> Report:
     notes += serving_lines(record["request"], results) + _stands_for(results)
     more, sentences = [], [_verdict(results)]
     if "per_macro" in results[0]:
-        from npuwatt.report.per_macro import NOTE, per_macro_table
+        from npuwatt.report.per_macro import per_macro_notes, per_macro_table
 
         more.append(per_macro_table(results))
-        notes.append(NOTE)
+        notes += per_macro_notes(results)
     if "article" in record:
         more.append(_article_table(record["article"]))
         sentences.append(_article_sentence(record["article"]))

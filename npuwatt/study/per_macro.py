@@ -124,5 +124,7 @@ def _chips_like(arrays: Arrays) -> ChipsLike:
         is_magnetic=np.array([False]),
     )
     ops_per_j = OPS_PER_MAC / mac_energy_j(macro, constants).item()
-    low, high = interval_ratio(constants, "SRAM digital" if is_digital else "other" if is_resistive else "SRAM analog")
+    classes = ("SRAM digital",) if is_digital else ("RRAM", "PCM") if is_resistive else ("SRAM analog",)
+    ends = [interval_ratio(constants, name) for name in classes]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
     return ChipsLike(ops_per_j=ops_per_j, low_ops_per_j=ops_per_j / high, high_ops_per_j=ops_per_j / low)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +17,14 @@ from npuwatt.record import Record, replace
 from npuwatt.study.inference import Inference, phase_ops, shared_ops
 from npuwatt.study.modes import work_of
 from npuwatt.study.question import Question
-from npuwatt.workload.ops import OpTable, table
+from npuwatt.workload.ops import STORED, OpTable, table
 from npuwatt.workload.request import arithmetic_dtype
 
 if TYPE_CHECKING:
     from npuwatt.device.stack import Stack
+
+PLACES = ("host", "banks", "arrays")
+"""Where a board whose memory computes runs an op."""
 
 
 class PhaseTable(Record):
@@ -34,6 +37,8 @@ class PhaseTable(Record):
     time_s: Array  # power cap included; sums, with the software's, to costs.time_s
     energy_by_component_j: dict[str, Array]  # static by time; sums, with the software's, to costs.energy_j
     bound_by: tuple[str, ...]
+    where: tuple[str, ...]  # each op runs, one of PLACES; empty where there is but one place
+    moved_bytes: Array  # over the pins of main memory, from its banks to units beside them, and over links
     level_bytes: dict[str, Array]
     level_energy_j: dict[str, Array]
     ridge_macs_per_byte: Real
@@ -62,6 +67,33 @@ def phases_of(asked: Question, device: Device, result: Inference) -> tuple[Phase
     if asked.stack is None:
         return tuple(_phases_of_request(asked, device, result))
     return tuple(_phases_of_server(asked, device, result, asked.stack.record))
+
+
+def prompt_and_step_j(
+    asked: Question, result: Inference, phases: Sequence[PhaseTable]
+) -> tuple[Array | None, Array | None]:
+    """Joules of reading one prompt and of one decode step of the whole batch, over all devices: (1, 1) each.
+
+    A request spends the first once, and its part of the second for each token after the prompt. On a
+    server a prompt costs what steps that take prompts along spend more than steps that do not, and the step
+    is one without prompts. None where there is no such thing to tell apart.
+    """
+    if asked.stack is None:
+        prompt_j = _spent_j(result.prefill) / result.batch
+        return prompt_j, None if result.decode is None else _spent_j(result.decode)
+    steps = {phase.name: phase for phase in phases}
+    if "decode" not in steps:
+        return None, None
+    step_j = _spent_j(steps["decode"].costs)
+    mixed = steps.get("mixed")
+    if mixed is None or mixed.steps_fraction is None:
+        return None, step_j
+    more_j = (_spent_j(mixed.costs) - step_j) * mixed.steps_fraction
+    return more_j * np.asarray(asked.request.output_len) / result.batch, step_j
+
+
+def _spent_j(costs: PhaseCosts) -> Array:
+    return sum(costs.energy_j.values(), start=np.zeros((1, 1)))
 
 
 def _phases_of_request(asked: Question, device: Device, result: Inference) -> Iterator[PhaseTable]:
@@ -154,9 +186,28 @@ def _taken_apart(
             part: costs.energy_j.get(part, nothing) + rest_j.get(part, nothing) for part in whole.energy_j
         },
         bound_by=tuple("power" if capped else limits[int(place)] for place in costs.owners()[0]),
+        where=_where(device, ops, costs.level_bytes),
+        moved_bytes=_moved_bytes(device, ops, costs.level_bytes),
         level_bytes=costs.level_bytes | dict.fromkeys(clocks_j, np.zeros((1, 1))),
         level_energy_j=costs.level_energy_j | clocks_j,
         ridge_macs_per_byte=ridge_macs_per_byte(
             host.peak_macs_per_s[dtype], host.memory.bandwidth_bytes_per_s
         ),
     )
+
+
+def _where(device: Device, ops: OpTable, level_bytes: Mapping[str, Array]) -> tuple[str, ...]:
+    """Where each op runs; nothing on a board whose memory does not compute."""
+    if device.kind == "crossbar":
+        return tuple("arrays" if kind in STORED else "host" for kind in ops.kinds)
+    if device.kind == "near-bank-pim":
+        inside_bytes = np.broadcast_to(level_bytes["banks"], ops.macs.shape)[0].tolist()
+        return tuple("banks" if inside else "host" for inside in inside_bytes)
+    return ()
+
+
+def _moved_bytes(device: Device, ops: OpTable, level_bytes: Mapping[str, Array]) -> Array:
+    """What really crosses: weights in cells do not, and units beside banks read a weight again for each token."""
+    main = next(iter(host_of(device).levels))
+    found: Array = level_bytes[main] + level_bytes.get("banks", 0.0) + ops.link_bytes
+    return found

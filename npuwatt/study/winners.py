@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npuwatt.arrays import Array
-from npuwatt.device.evaluate import Device
 from npuwatt.record import Record
 from npuwatt.study.phases import PhaseTable
-from npuwatt.workload.ops import STORED
 
 if TYPE_CHECKING:
     from npuwatt.study.compare import Answer
 
 CLOSE = 1.05  # times and energies closer than this are told apart by no constant here
-PLACES = ("host", "banks", "arrays")
-"""Where a board whose memory computes runs an op."""
 GROUPS = (("arithmetic",), ("conversion",), ("dram",), ("on_chip", "overhead"), ("links",), ("static",))
 """What a difference is put down to. Constants fitted at the board hold control and regulators inside on-chip movement,
 so the two are told apart for no device."""
@@ -68,9 +64,9 @@ class Contest(Record):
         return sorted(self.costs, key=lambda place: self.costs[place].energy_j)
 
 
-def kinds_of(device: Device, phase: PhaseTable) -> dict[str, KindCosts]:
+def kinds_of(phase: PhaseTable) -> dict[str, KindCosts]:
     """A phase by kind of op, with the software's time as one more kind; sums to the phase."""
-    times_s, places = _by_op(phase.time_s, phase), _places(device, phase)
+    times_s, places = _by_op(phase.time_s, phase), phase.where
     energy_j = {name: _by_op(joules, phase) for name, joules in phase.energy_by_component_j.items()}
     kinds: dict[str, KindCosts] = {}
     for kind in dict.fromkeys(phase.ops.kinds):
@@ -140,12 +136,3 @@ def _summed(items: Iterable[tuple[str, float]]) -> dict[str, float]:
 def _by_op(values: Array, phase: PhaseTable) -> list[float]:
     found: list[float] = np.broadcast_to(values, phase.ops.macs.shape)[0].tolist()
     return found
-
-
-def _places(device: Device, phase: PhaseTable) -> list[str]:
-    """Where each op runs; nothing on a board whose memory does not compute."""
-    if device.kind == "crossbar":
-        return ["arrays" if kind in STORED else "host" for kind in phase.ops.kinds]
-    if device.kind == "near-bank-pim":
-        return ["banks" if inside else "host" for inside in _by_op(phase.level_bytes["banks"], phase)]
-    return []

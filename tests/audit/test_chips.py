@@ -25,7 +25,6 @@ from npuwatt.audit.chips import (
     interval_score,
     judge,
     judged_chips,
-    key_of_class,
     statistics,
 )
 from npuwatt.device.macro import MacroConstants, Macros, conversion_farad, mac_energy_j
@@ -315,7 +314,7 @@ def test_the_selection_names_its_publications_and_holds_no_results_but_what_is_m
 
 
 def test_every_class_has_an_interval() -> None:
-    assert set(SHIPPED.low_ratio) == set(SHIPPED.high_ratio) == {key_of_class(name) for name in CLASSES}
+    assert set(SHIPPED.low_ratio) == set(SHIPPED.high_ratio) == {name.replace(" ", "-") for name in CLASSES}
     assert set(by_class(judged_chips())) <= set(CLASSES)
     for name, low in SHIPPED.low_ratio.items():
         assert low < 1 < SHIPPED.high_ratio[name]

@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 from npuwatt.arrays import Array
 from npuwatt.audit.chip_rows import CLASSES, VOLTAGE_V, Chips, read_chips
-from npuwatt.audit.chips import CONSTANTS, built_in, interval_score, key_of_class
+from npuwatt.audit.chips import CONSTANTS, built_in, interval_score
 from npuwatt.device.macro import (
     Flags,
     MacroConstants,
@@ -230,8 +230,10 @@ def fitted(data: Data) -> tuple[Array, Array]:
 
 def intervals(data: Data, off: Array) -> dict[str, tuple[float, float]]:
     """Least and greatest measured over predicted of each class, from chips left out."""
-    found = {name: np.exp(ends(off, data.classes, name)) for name in CLASSES}
-    return {key_of_class(name): (float(low), float(high)) for name, (low, high) in found.items()}
+    found = {name.replace(" ", "-"): np.exp(ends(off, data.classes, name)) for name in CLASSES}
+    lows, highs = zip(*found.values(), strict=True)
+    found["other"] = np.array([min(lows), max(highs)])  # a technology that is not known may be any
+    return {name: (float(low), float(high)) for name, (low, high) in found.items()}
 
 
 def _print_preset(data: Data, off: Array) -> None:

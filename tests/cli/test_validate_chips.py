@@ -179,3 +179,38 @@ def test_a_dash_is_standard_input(run: Run) -> None:
     done = run("validate", "--chips", "-", "--format", "jsonl", stdin=f"{HEADER}\n{GOOD}\n")
     assert done.code == 0
     assert json.loads(done.out)["chip_id"] == "mine"
+
+
+def test_a_file_of_the_other_kind_is_told_how_to_be_read(quick: Quick, chips: Path, tmp_path: Path) -> None:
+    done = quick("validate", str(chips))
+    assert (done.code, "published chips are read with --chips" in done.err) == (2, True)
+    runs = tmp_path / "runs.csv"
+    runs.write_text("model,gpu,task\na,b,c\n")
+    done = quick("validate", "--chips", str(runs))
+    assert (done.code, "measured runs are read without --chips" in done.err) == (2, True)
+
+
+def test_a_row_that_tells_less_gets_a_wider_interval_and_a_flag(quick: Quick, tmp_path: Path) -> None:
+    names = HEADER.split(",")
+    full = dict(zip(names, GOOD.split(","), strict=True))
+    less = {
+        name: full | {name: ""}
+        for name in ("voltage_V", "rows_active", "input_bits", "weight_bits", "adc_bits", "compute_model")
+    }
+    path = tmp_path / "less.csv"
+    path.write_text("\n".join([HEADER, *(",".join(row.values()) for row in (full, *less.values()))]) + "\n")
+    whole, *others = quick("validate", "--chips", str(path), "--json").json()["rows"]
+    assert whole["flags"] == ["ops_definition: native taken"]
+    for name, row in zip(less, others, strict=True):
+        assert row["high"] / row["low"] > 1.001 * whole["high"] / whole["low"], name
+        assert row["low"] < row["predicted"] < row["high"]
+        assert any(flag.startswith(name) for flag in row["flags"])
+
+
+def test_notes_name_the_lines_of_flags_and_only_measured_chips_are_off(quick: Quick, chips: Path) -> None:
+    told = quick("validate", "--chips", str(chips)).out
+    assert "voltage_V: 0.8 taken: line 6" in told
+    assert "bare" not in told
+    assert "each prediction is projected" in told
+    chips.write_text(f"{HEADER}\nbare,RRAM,22{',' * 7}\n")
+    assert "the first chips, none of them measured" in quick("validate", "--chips", str(chips)).out

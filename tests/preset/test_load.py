@@ -331,6 +331,11 @@ def test_an_entry_of_a_list_has_an_address() -> None:
     ):
         with pytest.raises(NpuwattError, match=told):
             changed(noise, [change], "n")
-    assert with_value(after.record, ["programming", "0"], 9e-6).programming_siemens == pytest.approx((9e-6, 5e-6))
-    assert value_at(after.record, ["programming", "0"], "n.programming.0") == (pytest.approx(1e-6), "_siemens")
+    assert with_value(after.record, ["programming", "0"], 9e-6).programming_siemens == pytest.approx(
+        (9e-6, 5e-6)
+    )
+    assert value_at(after.record, ["programming", "0"], "n.programming.0") == (
+        pytest.approx(1e-6),
+        "_siemens",
+    )
     assert is_number_field(after.record, ["programming", "0"])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from npuwatt.study.compare import compare
+
+if TYPE_CHECKING:
+    from conftest import Quick
 
 
 def notes(device: str, *changes: str, network: str = "llama-3.1-8b") -> list[str]:
@@ -18,13 +23,35 @@ def told(lines: list[str], part: str) -> str:
 
 
 def test_a_board_of_cells_says_how_exact_they_are() -> None:
-    line = told(notes("ibm-hermes", network="resnet-50"), "sit in cells")
-    assert line.startswith("weights sit in cells as 8-bit numbers whatever --weights says; a day after")
-    assert "dB of signal over noise: do not deploy (npuwatt accuracy ibm-hermes)" in line
-    assert "gates add them exactly" in told(notes("sram-digital-cim"), "sit in cells")
-    assert "nothing is known about the errors" in told(
-        notes("mythic-m1076", network="resnet-50"), "sit in cells"
+    found = notes("ibm-hermes", network="resnet-50")
+    assert told(found, "sit in cells").endswith(
+        "8-bit numbers whatever --weights says (compare with --weights int8)"
     )
+    line = told(found, "a day after they were written")
+    assert "have 14 dB of signal over noise: do not deploy (npuwatt accuracy ibm-hermes)" in line
+    assert told(notes("sram-digital-cim"), "gates") == "its gates add exactly"
+    unknown = told(notes("mythic-m1076", network="resnet-50"), "errors")
+    assert unknown == "nothing is known about the errors of its cells"
+
+
+def test_a_board_that_is_too_noisy_is_marked_and_left_out_of_the_verdict(quick: Quick) -> None:
+    done = quick("compare", "gpu", "pim", "crossbar")
+    assert "crossbar!" in done.out
+    assert "pim needs the least energy per token" in done.out
+    assert "of no use as it is: crossbar! would need" in done.out
+    alone = quick("compare", "crossbar").out
+    assert "crossbar! spends" in alone
+    (result,) = quick("compare", "crossbar", "--json").json()["results"]
+    assert result["exactness"]["verdict"] == "do not deploy"
+    exact = [
+        one["exactness"] for one in quick("compare", "gpu", "sram-digital-cim", "--json").json()["results"]
+    ]
+    assert exact == [None, None]
+
+
+def test_a_board_that_noise_aware_training_may_save_is_told_so(quick: Quick) -> None:
+    out = quick("compare", "gpu", "hfox-rram").out
+    assert "(hfox-rram projected and needs noise-aware training, gpu calibrated)" in out
 
 
 def test_a_cache_never_goes_into_cells_and_its_cost_outside_is_told() -> None:
@@ -43,7 +70,9 @@ def test_a_network_that_does_not_fit_the_cells_is_told_by_their_number() -> None
     # 128 chips of 16128 arrays of 128 x 32 weights: 8.46e9
     assert answer.notes[0] == "does not fit: needs 9 devices of 32 GiB and cells for 8.46e+09 weights"
     (answer,) = compare(["isaac-rram"], network="llama-3.1-70b").answers
-    assert answer.notes[0].startswith("9 devices: the fewest that hold weights and cache (32 GiB and cells for")
+    assert answer.notes[0].startswith(
+        "9 devices: the fewest that hold weights and cache (32 GiB and cells for"
+    )
 
 
 def test_writing_the_network_is_told_once_or_for_every_pass() -> None:

@@ -37,14 +37,14 @@ def test_a_part_always_promises_more_than_its_board_keeps(found: Comparison) -> 
 
 def test_a_gpu_is_printed_by_peak_and_power_limit(found: Comparison) -> None:
     # H100 SXM data sheet: 989 TFLOPS of dense bf16 at 700 W
-    assert per_macro(found.question, found.answers[0]).printed.ops_per_j == pytest.approx(
+    assert per_macro(found.question, found.answers[0]).part.ops_per_j == pytest.approx(
         989e12 / 700, rel=0.001
     )
 
 
 def test_units_in_a_memory_are_printed_with_what_they_read(found: Comparison) -> None:
     # 0.75 pJ/bit for 16 bits of weight and 0.32 pJ a MAC
-    assert per_macro(found.question, found.answers[1]).printed.ops_per_j == pytest.approx(
+    assert per_macro(found.question, found.answers[1]).part.ops_per_j == pytest.approx(
         2 / (16 * 0.75e-12 + 0.32e-12)
     )
 

@@ -70,7 +70,7 @@ def test_kinds_sum_to_their_phase(batch: int, lengths: tuple[int, int], device: 
     asked: Row = {"batch": batch, "input_len": lengths[0], "output_len": lengths[1], "mode": mode}
     (answer,) = compare([device], devices=40, **asked).answers
     for phase in answer.phases:
-        kinds = kinds_of(answer.device.record, phase)
+        kinds = kinds_of(phase)
         assert set(kinds) - {"software"} == set(phase.ops.kinds)
         whole = together(kinds.values())
         assert whole.time_s == pytest.approx(phase.costs.time_s.item(), rel=1e-9)
@@ -204,14 +204,14 @@ def test_a_near_bank_board_says_where_bytes_are_read(batch: int) -> None:
     (answer,) = compare(["pim"], batch=batch, devices=8).answers
     for phase in answer.phases:
         inside_bytes = np.broadcast_to(phase.level_bytes["banks"], phase.time_s.shape)[0]
-        for name, kind in kinds_of(answer.device.record, phase).items():
+        for name, kind in kinds_of(phase).items():
             own = [bool(inside_bytes[i]) for i, other in enumerate(phase.ops.kinds) if other == name]
             assert set(kind.where) == {"banks" if inside else "host" for inside in own}
             assert sum(kind.place_s.values()) == pytest.approx(kind.time_s, rel=1e-12)
             assert [kind.place_s[place] for place in kind.where] == sorted(
                 kind.place_s.values(), reverse=True
             )
-    decode = kinds_of(answer.device.record, answer.phases[1])["matmul"]
+    decode = kinds_of(answer.phases[1])["matmul"]
     assert decode.where == (
         ("banks",) if batch == 1 else ("host",)
     )  # a batch reuses weights, and banks do not
