@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from npuwatt.record import replace
@@ -29,7 +30,8 @@ def estimate_report(record: Record) -> Report:
     notes = [f"evidence: {record['evidence']}", *record["notes"]]
     notes += [confidence_line(record)] if record["confidence"] else []
     notes += serving_lines(record["request"], [record])
-    notes += [MOVED] if any("where" in table.columns for table in wide) else []
+    places = list(_place_notes(record["phases"]))
+    notes += [*places, MOVED] if places else []
     if "per_macro" in record:
         from npuwatt.report.per_macro import per_macro_notes, per_macro_table
 
@@ -110,14 +112,24 @@ def _intensity(macs: float, moved_bytes: float) -> str:
 
 
 def _narrower(table: Table) -> Table:
-    """A table of ops without the columns that are missed least."""
-    dropped = ("share", "layers") if "where" in table.columns else ("share",)
-    kept = [i for i, column in enumerate(table.columns) if column not in dropped]
+    """A table of ops without shares and places, of which notes tell."""
+    kept = [i for i, column in enumerate(table.columns) if column not in ("share", "where")]
     return replace(
         table,
         columns=tuple(table.columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
     )
+
+
+def _place_notes(phases: Sequence[Record]) -> Iterator[str]:
+    """Which ops a board whose memory computes runs there."""
+    for phase in phases:
+        inside: dict[str, list[str]] = {}
+        for op in phase["ops"]:
+            if op["where"] and op["where"] != "host":
+                inside.setdefault(op["where"], []).append(op["name"])
+        for place, names in inside.items():
+            yield f"{step_name(phase)}: {place} run {', '.join(dict.fromkeys(names))}; the host runs the rest"
 
 
 def _levels_table(phase: Record) -> Table:

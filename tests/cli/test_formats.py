@@ -135,8 +135,7 @@ def test_people_see_who_wins_each_kind_that_matters_and_why(run: Run, name: str,
             for result in document["results"] for phase in result["phases"] for kind in phase["kinds"]
             for field in ("time_s", "energy_j") if (phase["phase"], kind["kind"]) == (winner["phase"], winner["kind"])
         ]  # fmt: skip
-        first = [winner["phase"]] if style != "table" else []  # in a terminal the phase is the table's title
-        rows = [row for row in shown if row[: len(first) + 1] == [*first, winner["kind"] or "all"]]
+        rows = [row for row in shown if row[:2] == [winner["phase"], winner["kind"] or "all"]]
         if shares and max(shares) < 0.01:
             assert not rows
         else:
@@ -147,6 +146,7 @@ def test_people_see_who_wins_each_kind_that_matters_and_why(run: Run, name: str,
 
 def says(cell: str, lead: Row, what: str) -> bool:
     """Whether a cell names the leading device with its factor, or those that are as good."""
+    cell = cell.replace("!", "")  # marks products that are too noisy
     if lead["close"]:
         return cell == "even" or cell == ", ".join([lead["device"], *lead["close"]])
     name, ratio = cell.rsplit(" ", 1)
@@ -174,9 +174,15 @@ def test_people_see_the_rows_of_a_sweep(run: Run, style: str) -> None:
     asked, _ = ASKED["sweep"]
     shown = run(*asked, "--format", style).out
     expected = records(run, "sweep")
-    for field in ("ttft_s", "tokens_per_s", "energy_per_output_token_j", "devices_needed"):
+    fields = {
+        "ttft_s": "TTFT",
+        "tokens_per_s": "tokens/s",
+        "energy_per_output_token_j": "J/token",
+        "devices_needed": "needed",
+    }
+    for field, words in fields.items():
         exact = [record[field] for record in expected if record[field] is not None]
-        assert numbers_of(shown, field) == pytest.approx(exact, rel=6e-3), field
+        assert numbers_of(shown, words) == pytest.approx(exact, rel=6e-3), field
 
 
 @pytest.mark.parametrize("style", FOR_PEOPLE)

@@ -148,7 +148,7 @@ def test_json_lines_and_csv_hold_the_same_rows(quick: Quick, asked: tuple[str, .
 def test_columns_are_the_addresses_as_typed_and_then_the_names_of_compare(quick: Quick) -> None:
     asked = ("h100-sxm", "--vary", "request.batch=1,2", "--vary", "devices.h100-sxm.power_cap=500W,600W")
     header = quick("sweep", *asked).out.splitlines()[0].split(",")
-    assert header == ["request.batch", "devices.h100-sxm.power_cap", *RESULTS]
+    assert header == ["request.batch", "devices.h100-sxm.power_cap", *RESULTS, "evidence"]
     assert list(swept(quick, *asked)[0]) == header
 
 

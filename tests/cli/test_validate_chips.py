@@ -192,7 +192,7 @@ def test_a_file_of_the_other_kind_is_told_how_to_be_read(quick: Quick, chips: Pa
 
 def test_a_row_that_tells_less_gets_a_wider_interval_and_a_flag(quick: Quick, tmp_path: Path) -> None:
     names = HEADER.split(",")
-    full = dict(zip(names, GOOD.split(","), strict=True))
+    full = dict(zip(names, GOOD.split(","), strict=True)) | {"rows_active": "2", "adc_bits": "9"}
     less = {
         name: full | {name: ""}
         for name in ("voltage_V", "rows_active", "input_bits", "weight_bits", "adc_bits", "compute_model")

@@ -197,11 +197,12 @@ def test_what_holds_writing_back_is_named() -> None:
     # 33.6 MB a board over a link of 16 GB/s at 0.8
     assert usual.held_back_by == "link"
     assert usual.time_s == pytest.approx(2.62e-3, rel=0.01)
-    slow = accuracy("ibm-hermes", changes=["devices.ibm-hermes.arrays.write.pulses=1000"]).loading
+    write = "devices.ibm-hermes.arrays.write"
+    slow = accuracy("ibm-hermes", changes=[f"{write}.pulses=1000", f"{write}.conductance=13uS"]).loading
     assert slow is not None
     assert slow.held_back_by == "pulses"
     assert slow.time_s == pytest.approx(256 * 1000 * 100e-9)
-    hungry = accuracy("ibm-hermes", changes=["devices.ibm-hermes.arrays.write.conductance=1S"]).loading
+    hungry = accuracy("ibm-hermes", changes=[f"{write}.conductance=1S"]).loading
     assert hungry is not None
     assert hungry.held_back_by == "power"
 
