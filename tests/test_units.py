@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuwatt.errors import NpuwattError
-from npuwatt.units import SUFFIXES, key_of, parse, show, show_in, show_time, suffix_of
+from npuwatt.units import SUFFIXES, key_of, parse, show, show_in, show_time, show_usual, suffix_of
 
 FIXED = settings(derandomize=True, deadline=None)
 
@@ -206,6 +206,11 @@ def test_a_number_for_people_has_a_prefix_and_three_digits(
 def test_the_key_of_a_field_is_its_name_without_its_unit(name: str, key: str, suffix: str) -> None:
     assert key_of(name) == key
     assert suffix_of(name) == suffix
+
+
+def test_energies_of_an_electron_are_shown_in_electron_volts() -> None:
+    assert show_usual(0.6 * 1.602176634e-19, "J") == "600 meV"
+    assert show_usual(5.6e-15, "J") == "5.6 fJ"
 
 
 def test_long_times_are_shown_in_minutes_hours_days_and_years() -> None:
