@@ -125,16 +125,20 @@ def factor_limit(text: str | None) -> float | None:
     return value
 
 
-def exceeded(found: JudgedChips, limit: float | None) -> str:
-    """A line if the median factor is above the limit, or nothing tells that it is not."""
+def exceeded(found: JudgedChips, limit: float | None, *, is_fitted_on: bool) -> str:
+    """A line if the median factor is above the limit, or nothing tells that it is not.
+
+    Of the chips that the constants were fitted on, the factor is that of each chip left out of the fit.
+    """
     if limit is None:
         return ""
-    total = statistics(found)
+    total, left_out = statistics(found), found.constants.record.left_out
     if total is None:
         return f"no chip has a measured energy; expected a median factor of {limit:g} or less"
-    if total.median_ratio <= limit:
-        return ""
-    return f"median factor of {total.chips} chips {total.median_ratio:.3g}; expected {limit:g} or less"
+    what, median = f"{total.chips} chips", total.median_ratio
+    if is_fitted_on:
+        what, median = f"{left_out.chips_count} chips, each left out of the fit,", left_out.median_ratio
+    return "" if median <= limit else f"median factor of {what} {median:.3g}; expected {limit:g} or less"
 
 
 def interval_score(low: Array, high: Array, measured: Array) -> Array:

@@ -133,7 +133,7 @@ def _validate_chips(
     limit = factor_limit(max_factor)
     found = judged_chips(file)
     emit(chips_record(found, file), chips_report, style=style, output=output, no_color=no_color)
-    line = exceeded(found, limit)
+    line = exceeded(found, limit, is_fitted_on=file is None)
     if line:
         say(f"npuwatt: {line}")
         raise typer.Exit(1)

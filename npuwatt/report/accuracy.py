@@ -155,7 +155,7 @@ def _row(one: Record) -> dict[str, str]:
         "range": f"{_db(one['snr_low_db'])} .. {_db(one['snr_high_db'])}",
         "simulated": _db(one["snr_simulated_db"]),
         "raw dB": _db(one["snr_uncompensated_db"]),
-        "bits": "-" if one["enob_bits"] is None else f"{one['enob_bits']:.1f}",
+        "bits": "-" if one["enob_bits"] is None else f"{max(one['enob_bits'], 0):.1f}",
         "most noise": _worst(one["noise_ratio"]),
         "verdict": one["verdict"],
     }

@@ -110,7 +110,8 @@ def chips_report(record: Record) -> Report:
         notes=(
             *_flag_notes(rows),
             "score: width of the interval in natural logarithms, and ten times what it missed; less is better",
-            "evidence: each prediction is projected; no measurement of a row enters its own",
+            "evidence: each prediction is projected"
+            + (", from constants that these chips were fitted to" if summary["fitted_on_these"] else ""),
         ),
     )
 
@@ -165,7 +166,8 @@ def _classes(summary: Record) -> tuple[Table, Table]:
             )
         )
     table = Table(
-        title="factor between predicted and measured, and chips inside their 80 % interval",
+        title="factor between predicted and measured, and chips inside their 80 % interval"
+        + (", by the fit to these chips" if summary["fitted_on_these"] else ""),
         columns=("class", "chips", "rows", "median", "p90", "within 2x", "inside", "score"),
         rows=tuple(rows),
     )
@@ -179,7 +181,7 @@ def _others(summary: Record) -> tuple[Table, Table]:
     ]
     rows += [(one["about"], _factor(one["median_factor"])) for one in summary["peers"]]
     table = Table(
-        title=f"beside public models, computed with their equations on {PEER_POINTS} analog points of these chips",
+        title=f"beside public models, computed with their equations on {PEER_POINTS} analog points of the chips fitted on",
         columns=("model", "median"),
         rows=tuple(rows),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from npuwatt.report.document import Report, Table
 
@@ -78,20 +78,20 @@ def _print_table(screen: object, table: Table) -> None:
 def fitting(table: Table, width: int) -> list[Table]:
     """The table as it is, or cut into tables of fewer columns, or as cards, so that nothing is cut off."""
     widths = [max(len(row[i]) for row in (table.columns, *table.rows)) for i in range(len(table.columns))]
-    if len(widths) > 1 and widths[0] + 1 + _GAP + max(widths[1:]) > width:
+    keys = table.keys if _row_width(widths, range(table.keys)) <= width / 2 else 1
+    if any(_row_width(widths, (*range(keys), i)) > width for i in range(keys, len(widths))):
         return [_cards(table, width)]
-    groups = _groups(widths, width)
-    for narrower in range(
-        width - 1, 0, -1
-    ):  # as even as can be, so that no part is left with a single column
-        evener = _groups(widths, narrower)
+    groups = _groups(widths, width, keys)
+    # As even as can be, so that no part is left with a single column.
+    for narrower in range(width - 1, 0, -1):
+        evener = _groups(widths, narrower, keys)
         if len(evener) > len(groups):
             break
         groups = evener
     return [
         Table(
-            columns=tuple(table.columns[i] for i in (0, *group)),
-            rows=tuple(tuple(row[i] for i in (0, *group)) for row in table.rows),
+            columns=tuple(table.columns[i] for i in (*range(keys), *group)),
+            rows=tuple(tuple(row[i] for i in (*range(keys), *group)) for row in table.rows),
             left=table.left,
             bars=table.bars,
         )
@@ -99,16 +99,19 @@ def fitting(table: Table, width: int) -> list[Table]:
     ]
 
 
-def _groups(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns beside the first, in groups that fit a width with it."""
+def _row_width(widths: Sequence[int], columns: Iterable[int]) -> int:
+    """Characters that some columns take side by side; the style leaves a blank after the last one."""
+    own = [widths[i] for i in columns]
+    return sum(own) + _GAP * (len(own) - 1) + 1
+
+
+def _groups(widths: Sequence[int], width: int, keys: int) -> list[list[int]]:
+    """Columns beside the first ones, in groups that fit a width with them."""
     groups: list[list[int]] = [[]]
-    used = widths[0] + 1  # the style leaves a blank after the last column
-    for i in range(1, len(widths)):
-        if groups[-1] and used + _GAP + widths[i] > width:
+    for i in range(keys, len(widths)):
+        if groups[-1] and _row_width(widths, (*range(keys), *groups[-1], i)) > width:
             groups.append([])
-            used = widths[0] + 1
         groups[-1].append(i)
-        used += _GAP + widths[i]
     return groups
 
 

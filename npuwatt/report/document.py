@@ -6,12 +6,13 @@ from npuwatt.record import Record
 
 
 class Table(Record):
-    """Rows of texts under column names; the first column names the row."""
+    """Rows of texts under column names; the first `keys` columns name the row."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
     left: tuple[str, ...] = ()  # columns of words, set flush left; numbers are flush right
+    keys: int = 1
     bars: tuple[str, ...] = ()  # columns of bars, whose letters a terminal colours
 
 

@@ -88,7 +88,7 @@ def _ops_table(phase: Record) -> Table:
         "",
         quantity(macs, "MAC"),
         quantity(moved_bytes, "B"),
-        _intensity(macs, moved_bytes),
+        "" if has_places else _intensity(macs, moved_bytes),
         quantity(whole_s or None, "s"),
         quantity(whole_j or None, "J"),
         "",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npuwatt.report.document import Table
-from npuwatt.report.words import label
+from npuwatt.report.words import label, percent
 from npuwatt.study.compare import Answer
 from npuwatt.study.per_macro import per_macro
 from npuwatt.study.question import Question
@@ -16,7 +16,7 @@ FIGURES = ("ops_per_j", "one_bit_ops_per_j", "ops_per_s_m2", "one_bit_ops_per_s_
 RETICLE_M2 = 858e-6  # 26 x 33 mm, the most that a lithography tool exposes at once
 NOTE = (
     "a part's figures are npuwatt's own, at its own number of bits unless they say 1-bit, and leave out memory, links, host "
-    "and conversion losses: only those of boards can be compared"
+    "and conversion losses: only those of boards can be compared; does: the part's share of the MACs of this request"
 )
 
 
@@ -35,6 +35,7 @@ def per_macro_record(asked: Question, answer: Answer) -> Record:
             "high_ops_per_j": like.high_ops_per_j,
         },
         "board_ops_per_j": found.board_ops_per_j,
+        "macs_inside_fraction": found.macs_inside_fraction,
         "gap_ratio": found.gap_ratio,
     }
 
@@ -43,7 +44,7 @@ def per_macro_table(results: Sequence[Record]) -> Table:
     """The table under a comparison or an estimate."""
     return Table(
         title="TOPS/W of a part by itself, as papers count it, and of the whole board on this request",
-        columns=("device", "part", "TOPS/W", "1-bit", "TOPS/mm2", "board", "of it"),
+        columns=("device", "part", "TOPS/W", "1-bit", "TOPS/mm2", "does", "board", "of it"),
         rows=tuple(
             (
                 label(result),
@@ -51,6 +52,7 @@ def per_macro_table(results: Sequence[Record]) -> Table:
                 _short(found["ops_per_j"], 1e12),
                 _short(found["one_bit_ops_per_j"], 1e12),
                 _short(found["ops_per_s_m2"], 1e18),
+                "-" if found["macs_inside_fraction"] is None else percent(found["macs_inside_fraction"]),
                 _short(found["board_ops_per_j"], 1e12),
                 "-" if not found["gap_ratio"] else f"{100 / found['gap_ratio']:.2g} %",
             )

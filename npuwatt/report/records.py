@@ -89,7 +89,7 @@ def result_record(asked: Question, answer: Answer) -> Record:
         "confidence": confidence_record(asked, answer),
         "exactness": None
         if answer.exactness is None
-        else {"snr_db": number(answer.exactness.snr_db), "verdict": answer.exactness.verdict},
+        else {"snr_db": answer.exactness.snr_db, "verdict": answer.exactness.verdict},
     }
 
 

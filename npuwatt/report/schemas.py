@@ -29,7 +29,7 @@ from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.phases import PLACES
 from npuwatt.study.question import CONSTANTS, MODES
-from npuwatt.study.verdicts import BANDS
+from npuwatt.study.verdicts import BANDS, FAULTLESS, UNKNOWN
 from npuwatt.workload.ops import Kind
 from npuwatt.workload.request import WIDTHS
 
@@ -87,7 +87,13 @@ _ANSWER = (
     dict.fromkeys((*METRICS, *_PHASE_ENERGIES, *_SERVING), MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": FLAG, "devices": MAYBE_COUNT, "devices_needed": MAYBE_COUNT, "confidence": _CONFIDENCE}
-    | {"exactness": _nullable(object_of({"snr_db": MAYBE, "verdict": {"enum": [name for _, name in BANDS]}}))}
+    | {
+        "exactness": _nullable(
+            object_of(
+                {"snr_db": MAYBE, "verdict": {"enum": [*(name for _, name in BANDS), FAULTLESS, UNKNOWN]}}
+            )
+        )
+    }
 )
 _ROW = {
     name: schema
@@ -105,6 +111,7 @@ _PER_MACRO = object_of(
                 "one_bit_ops_per_s_m2",
                 "chip_area_m2",
                 "board_ops_per_j",
+                "macs_inside_fraction",
                 "gap_ratio",
             ),
             MAYBE,

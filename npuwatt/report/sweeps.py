@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from npuwatt import __version__
@@ -113,11 +113,15 @@ def _for_people(
     for rows in sweep.chunks(progress):
         shown = [[_shown(name, value) for value in values] for name, values in rows.items()]
         lines += list(zip(*shown, strict=True))
-    words = tuple(_SAID[name][0] if name in _SAID else name for name in names)
-    table = Table(columns=words, rows=tuple(lines), left=("device", "bound by", "evidence"))
+    short = _short([axis.address for axis in sweep.points.axes])
+    words = tuple(_SAID[name][0] if name in _SAID else short.get(name, name) for name in names)
+    table = Table(
+        columns=words, rows=tuple(lines), left=("device", "bound by", "evidence"), keys=len(short) + 1
+    )
     varied = {axis.path[0]: "varied" for axis in sweep.points.axes if axis.owner == "request"}
     heading = request_line(request_record(sweep.question) | varied)
-    report = Report(heading=heading, tables=(table,), wide=(table,))
+    notes = tuple(f"{name} is {address}" for address, name in short.items() if name != address)
+    report = Report(heading=heading, tables=(table,), wide=(table,), notes=notes)
     if style == "table":
         import shutil
 
@@ -128,6 +132,19 @@ def _for_people(
     from npuwatt.report import text
 
     return text.markdown(report) if style == "markdown" else text.plain(report)
+
+
+def _short(addresses: Sequence[str]) -> dict[str, str]:
+    """Each address by as few of its last parts as tell it from the others."""
+    parts = {address: address.split(".") for address in addresses}
+    found = {}
+    for address, own in parts.items():
+        others = [other for name, other in parts.items() if name != address]
+        count = next(
+            (n for n in range(1, len(own)) if all(other[-n:] != own[-n:] for other in others)), len(own)
+        )
+        found[address] = ".".join(own[-count:])
+    return found
 
 
 def _shown(name: str, value: Any) -> str:

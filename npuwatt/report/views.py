@@ -12,8 +12,8 @@ from npuwatt.report.words import (
     bound,
     caveat,
     confidence_line,
-    is_exact,
     label,
+    mark,
     percent,
     quantity,
     ratio,
@@ -34,6 +34,10 @@ _LETTERS = {
     "static": "S",
 }
 BAR = 24
+_MARKS = {
+    "!": "products of its cells are too noisy to deploy as they are",
+    "?": "nothing is known about the noise of its cells",
+}
 
 # What a difference is put down to, by the first component of its group.
 _GROUPS = {
@@ -72,8 +76,7 @@ def _labelled(results: Sequence[Record]) -> list[Record]:
     """Results with what to call each; two files of one name are told apart by their paths."""
     short = [label(result) for result in results]
     return [
-        result
-        | {"label": (result["device"] if short.count(name) > 1 else name) + ("" if is_exact(result) else "!")}
+        result | {"label": (result["device"] if short.count(name) > 1 else name) + mark(result)}
         for result, name in zip(results, short, strict=True)
     ]
 
@@ -95,11 +98,15 @@ def compare_report(record: Record) -> Report:
             for result in results
         ),
     )
+    several = any((result["devices"] or 1) > 1 for result in results)
     energy = Table(
-        columns=("device", "evidence", "bound by", "energy of a token", "largest"),
+        columns=(
+            "device", *(("devices",) if several else ()), "evidence", "bound by", "energy of a token", "largest",
+        ),
         rows=tuple(
             (
                 label(result),
+                *((str(result["devices"] or "-"),) if several else ()),
                 result["evidence"],
                 bound(result["bound_by"]),
                 bar(result["energy_by_component_j"]),
@@ -109,7 +116,7 @@ def compare_report(record: Record) -> Report:
         ),
         left=("evidence", "bound by", "energy of a token", "largest"),
         bars=("energy of a token",),
-    )
+    )  # fmt: skip
     wide = Table(
         columns=(
             "device", *names, "tokens/J", f"to {first}", "bound by", "evidence", "devices", "energy of a token",
@@ -133,11 +140,7 @@ def compare_report(record: Record) -> Report:
     notes = [*legend(results), *([LEGEND] if of_all else []), *record["notes"]]
     notes += [f"{label(result)}: {note}" for result in results for note in result["notes"]]
     notes += place_notes(record, labels)
-    notes += (
-        ["!: products of its cells are too noisy to deploy as they are"]
-        if not all(map(is_exact, results))
-        else []
-    )
+    notes += [f"{sign}: {meaning}" for sign, meaning in _MARKS.items() if sign in map(mark, results)]
     notes += [confidence_line(result) for result in results if result["confidence"]]
     notes += serving_lines(record["request"], results) + _stands_for(results)
     more, sentences = [], [_verdict(results)]
@@ -194,18 +197,17 @@ def _verdict(results: Sequence[Record]) -> str:
     fitting = [result for result in results if result["energy_per_output_token_j"] is not None]
     if not fitting:
         return "no device given holds this network and its cache; see the notes"
-    able = [result for result in fitting if is_exact(result)]
-    if able and (others := [result for result in fitting if not is_exact(result)]):
+    able = [result for result in fitting if not mark(result)]
+    if able and (others := [result for result in fitting if mark(result)]):
         told = ", ".join(
             f"{label(one)} would need {quantity(one['energy_per_output_token_j'], 'J')}" for one in others
         )
-        return f"{_verdict(able)} Left out, for what is computed in cells as noisy as theirs is of no use as it is: {told}."
+        return f"{_verdict(able)} Left out, since what noisy cells compute may be of no use: {told}."
     able = able or fitting
     if len(able) == 1:
         parts = _largest(able[0]["energy_by_component_j"], 2)
         return f"{label(able[0])} spends {quantity(able[0]['energy_per_output_token_j'], 'J')} a token, {parts} of it."
-    ranked = sorted(able, key=lambda result: result["energy_per_output_token_j"])
-    best, other = ranked[0], able[0] if able[0] is not ranked[0] else ranked[1]
+    best, other, *others = sorted(able, key=lambda result: result["energy_per_output_token_j"])
     own, theirs = best["energy_per_output_token_j"], other["energy_per_output_token_j"]
     both = f"{quantity(own, 'J')} against {quantity(theirs, 'J')}"
     evidence = {label(result): f"{result['evidence']}{caveat(result)}" for result in (best, other)}
@@ -222,10 +224,23 @@ def _verdict(results: Sequence[Record]) -> str:
         )
     saved = {_GROUPS[parts[0]]: _of_group(other, parts) - _of_group(best, parts) for parts in GROUPS}
     most = max(saved, key=lambda name: saved[name])
+    first = ""
+    if able[0] in others:
+        first = f"; {label(able[0])} needs {_times(able[0]['energy_per_output_token_j'] / own)} as much"
     return (
-        f"{label(best)} needs the least energy per token, {both} on {label(other)} ({_less(own / theirs)}), "
-        f"mostly because it spends {quantity(saved[most], 'J')} less on {most}{trust}.{speed}"
+        f"{label(best)} needs the least energy per token, {both} on {label(other)}, the next best ({_less(own / theirs)}), "
+        f"mostly because it spends {quantity(saved[most], 'J')} less on {most}{trust}{first}. {_overlap(best, other)}{speed}".rstrip()
     )
+
+
+def _overlap(best: Record, other: Record) -> str:
+    """Whether the intervals of two answers leave it open which of them is better."""
+    if not (best["confidence"] and other["confidence"]):
+        return ""
+    own, theirs = (result["confidence"]["energy_per_output_token_j"] for result in (best, other))
+    if own["high"] < theirs["low"]:
+        return "Their intervals do not overlap."
+    return "Their intervals overlap: measurements could turn this round."
 
 
 def _of_group(result: Record, parts: Sequence[str]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from npuwatt.study.verdicts import EXACT, INEXACT
+from npuwatt.study.verdicts import INEXACT, TRAINABLE, UNKNOWN
 from npuwatt.units import show_in
 
 Record = dict[str, Any]
@@ -83,15 +83,18 @@ def _sharing(request: Record) -> str:
     return shared + (", whole experts on devices" if request["expert_parallel"] else "")
 
 
-def is_exact(result: Record) -> bool:
-    """Whether the products of a device are good enough for anything as they are, as far as is known."""
-    return result["exactness"] is None or result["exactness"]["verdict"] != INEXACT
+def mark(result: Record) -> str:
+    """What stands behind the name of a device that cannot be deployed as it is, as far as is known."""
+    return {INEXACT: "!", UNKNOWN: "?"}.get(_verdict(result), "")
 
 
 def caveat(result: Record) -> str:
     """What the products of a device's cells still need, as words behind others."""
-    verdict = (result["exactness"] or {}).get("verdict", EXACT)
-    return "" if verdict == EXACT else f" and {verdict}"
+    return " and needs noise-aware training" if _verdict(result) == TRAINABLE else ""
+
+
+def _verdict(result: Record) -> str:
+    return str((result["exactness"] or {}).get("verdict", ""))
 
 
 def confidence_line(result: Record) -> str:
@@ -100,7 +103,7 @@ def confidence_line(result: Record) -> str:
     ends = found["energy_per_output_token_j"]
     low, high = (quantity(ends[side], "J") for side in ("low", "high"))
     if found["class"] == "never measured":
-        return f"{label(result)} (never measured): {low} to {high} a token, as far off as published figures of such boards"
+        return f"{label(result)} (never measured): {low} to {high} a token, an assumed factor of three or so either way"
     return f"{label(result)} ({found['class']}): nine of ten servers would measure {low} to {high} a token"
 
 

@@ -14,7 +14,7 @@ from npuwatt.study.inference import Inference
 from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Question
 from npuwatt.study.reprogramming import loading_of
-from npuwatt.study.verdicts import verdict_of
+from npuwatt.study.verdicts import FAULTLESS, UNKNOWN, verdict_of
 from npuwatt.units import show, show_time
 from npuwatt.workload.parameters import stored_weights
 
@@ -25,14 +25,16 @@ LONG_S = 5 * 31557600.0  # from where on cells would live long enough for a cach
 class Exactness(Record):
     """How exact the products of a board's cells are, a day after these were written."""
 
-    snr_db: float
+    snr_db: (
+        float | None
+    )  # none where gates add exactly, or where nothing is known about the errors of the cells
     verdict: str
 
 
-def exactness_of(arrays: Arrays) -> Exactness | None:
-    """None where gates add exactly, or where nothing is known about the errors of the cells."""
+def exactness_of(arrays: Arrays) -> Exactness:
+    """By the noise of the cells, if there is any and it is known."""
     if arrays.gates is not None or arrays.noise is None:
-        return None
+        return Exactness(snr_db=None, verdict=UNKNOWN if arrays.gates is None else FAULTLESS)
     found = product_accuracy(arrays.noise, layout_of(arrays), (DAY_S,)).snr_db.item()
     return Exactness(snr_db=found, verdict=verdict_of(found))
 
@@ -41,7 +43,7 @@ def cell_notes(
     asked: Question,
     typed: str,
     board: Crossbar,
-    exactness: Exactness | None,
+    exactness: Exactness,
     result: Inference,
     phases: Sequence[PhaseTable],
 ) -> Iterator[str]:
@@ -49,8 +51,10 @@ def cell_notes(
     arrays = board.arrays
     weights = stored_weights(asked.network.record).matrix
     bits = int(np.max(arrays.weight_bits))
-    yield f"weights sit in cells as {bits}-bit numbers whatever --weights says (compare with --weights int{bits if bits in (4, 8) else 8})"
-    yield _how_exact(arrays, exactness, typed)
+    alike = f"int{bits if bits in (4, 8) else 8}"
+    hint = "" if asked.request.weights == alike else f" (compare with --weights {alike})"
+    yield f"weights sit in cells as {bits}-bit numbers whatever --weights says{hint}"
+    yield _how_exact(exactness, typed)
     if arrays.is_streamed:
         share = min(1.0, float(np.max(weights_held_count(arrays))) / weights)
         yield (
@@ -64,15 +68,15 @@ def cell_notes(
         yield _outside(arrays, result, phases)
 
 
-def _how_exact(arrays: Arrays, exactness: Exactness | None, typed: str) -> str:
-    if exactness is not None:
+def _how_exact(exactness: Exactness, typed: str) -> str:
+    if exactness.snr_db is not None:
         return (
             f"a day after they were written, products of its cells have {exactness.snr_db:.0f} dB of signal over noise: "
             f"{exactness.verdict} (npuwatt accuracy {typed})"
         )
     return (
         "its gates add exactly"
-        if arrays.gates is not None
+        if exactness.verdict == FAULTLESS
         else "nothing is known about the errors of its cells"
     )
 

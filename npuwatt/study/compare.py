@@ -34,9 +34,7 @@ class Answer(Record):
     result: Inference
     phases: tuple[PhaseTable, ...]  # op by op
     confidence: Confidence
-    exactness: (
-        Exactness | None
-    )  # of products in memory cells; none where all products are exact, or nothing is known
+    exactness: Exactness | None  # of products in memory cells; none where a device has none
     notes: tuple[str, ...]
 
 
@@ -128,7 +126,7 @@ def _idle_notes(device: Device, result: Inference, phases: Sequence[PhaseTable])
     if not idle:
         return []
     return [
-        f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the banks there"
+        f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the units in its memory there"
     ]
 
 

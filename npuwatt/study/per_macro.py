@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from npuwatt.device.evaluate import Device
 from npuwatt.record import Record
 from npuwatt.study.compare import Answer
 from npuwatt.study.inference import phase_ops
+from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Question
 from npuwatt.units import OPS_PER_MAC
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
@@ -47,11 +49,16 @@ class PerMacro(Record):
 
     part: PartFigures
     board_ops_per_j: float | None  # none where the request does not fit
+    macs_inside_fraction: (
+        float | None
+    )  # of the request, by the part itself; the host of the board does the rest
 
     @property
     def gap_ratio(self) -> float | None:
-        """How many times more the part alone promises."""
-        return self.part.ops_per_j / self.board_ops_per_j if self.board_ops_per_j else None
+        """How many times more the part alone promises; none where it does less than half of the work."""
+        if not self.board_ops_per_j or (self.macs_inside_fraction or 0.0) < 0.5:
+            return None
+        return self.part.ops_per_j / self.board_ops_per_j
 
 
 def per_macro(asked: Question, answer: Answer) -> PerMacro:
@@ -61,7 +68,25 @@ def per_macro(asked: Question, answer: Answer) -> PerMacro:
     if bool(result.fits[0, 0]):
         per_token_j = float(result.metrics()["energy_per_output_token_j"][0, 0])
         reached = _macs_per_output_token(asked) * OPS_PER_MAC / per_token_j
-    return PerMacro(part=_part(asked, answer.device.record), board_ops_per_j=reached)
+    return PerMacro(
+        part=_part(asked, answer.device.record),
+        board_ops_per_j=reached,
+        macs_inside_fraction=None if reached is None else _inside_fraction(asked, answer.phases),
+    )
+
+
+def _inside_fraction(asked: Question, phases: Sequence[PhaseTable]) -> float:
+    """Share of a request's MACs that do not run on the host of a board; all of them where there is but one place."""
+    inside = every = 0.0
+    for phase in phases:
+        if phase.steps_fraction is not None:
+            times = float(phase.steps_fraction.item())
+        else:
+            times = float(asked.request.output_len) - 1 if phase.name == "decode" else 1.0
+        macs = np.broadcast_to(phase.ops.macs, phase.time_s.shape)[0] * times
+        every += float(macs.sum())
+        inside += float(macs[[place != "host" for place in phase.where]].sum() if phase.where else macs.sum())
+    return inside / every if every else 1.0
 
 
 def _macs_per_output_token(asked: Question) -> float:

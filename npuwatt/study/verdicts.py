@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 EXACT, TRAINABLE, INEXACT = "usable as is", "needs noise-aware training", "do not deploy"
+FAULTLESS, UNKNOWN = "adds exactly", "unknown"  # gates; cells of which nobody published the noise
 BANDS = ((25.0, EXACT), (15.0, TRAINABLE), (float("-inf"), INEXACT))
 """Signal over noise in dB from which on a verdict holds."""
+
+
+def can_be_deployed(verdict: str) -> bool:
+    """Whether a board may be called better than another: not where its products are too noisy, or may be."""
+    return verdict not in (INEXACT, UNKNOWN)
 
 
 def verdict_of(snr_db: float) -> str:

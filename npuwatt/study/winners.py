@@ -10,6 +10,7 @@ import numpy as np
 from npuwatt.arrays import Array
 from npuwatt.record import Record
 from npuwatt.study.phases import PhaseTable
+from npuwatt.study.verdicts import can_be_deployed
 
 if TYPE_CHECKING:
     from npuwatt.study.compare import Answer
@@ -99,9 +100,11 @@ def together(parts: Iterable[KindCosts]) -> KindCosts:
 def contests(answers: Sequence[Answer], kinds: Sequence[Sequence[Mapping[str, KindCosts]]]) -> list[Contest]:
     """Each phase as a whole and by kind, on the devices that hold the request; none unless two or more do.
 
-    `kinds` holds what `kinds_of` says of each answer's phases.
+    Boards that cannot be deployed stay out of it where two or more others are left. `kinds` holds what `kinds_of` says of each answer's phases.
     """
     able = [place for place, answer in enumerate(answers) if answer.result.fits.item()]
+    sound = [place for place in able if _is_sound(answers[place])]
+    able = sound if len(sound) > 1 else able
     found: list[Contest] = []
     for i, phase in enumerate(answers[able[0]].phases if len(able) > 1 else ()):
         of_phase = {place: kinds[place][i] for place in able}
@@ -111,6 +114,10 @@ def contests(answers: Sequence[Answer], kinds: Sequence[Sequence[Mapping[str, Ki
             of_kind = {place: costs[kind] for place, costs in of_phase.items() if kind in costs}
             found.append(Contest(phase=phase.name, kind=kind, costs=of_kind))
     return found
+
+
+def _is_sound(answer: Answer) -> bool:
+    return answer.exactness is None or can_be_deployed(answer.exactness.verdict)
 
 
 def saved_on(own: KindCosts, other: KindCosts) -> tuple[tuple[str, ...], float]:

@@ -38,15 +38,21 @@ def test_a_board_that_is_too_noisy_is_marked_and_left_out_of_the_verdict(quick: 
     done = quick("compare", "gpu", "pim", "crossbar")
     assert "crossbar!" in done.out
     assert "pim needs the least energy per token" in done.out
-    assert "of no use as it is: crossbar! would need" in done.out
+    assert "may be of no use: crossbar! would need" in done.out
     alone = quick("compare", "crossbar").out
     assert "crossbar! spends" in alone
     (result,) = quick("compare", "crossbar", "--json").json()["results"]
     assert result["exactness"]["verdict"] == "do not deploy"
-    exact = [
-        one["exactness"] for one in quick("compare", "gpu", "sram-digital-cim", "--json").json()["results"]
-    ]
-    assert exact == [None, None]
+    found = quick("compare", "gpu", "npu", "sram-digital-cim", "mythic-m1076", "crossbar", "--json").json()
+    exact = [one["exactness"] and one["exactness"]["verdict"] for one in found["results"]]
+    assert exact == [None, None, "adds exactly", "unknown", "do not deploy"]
+    assert {name for winner in found["winners"] for name in winner["devices"]} == {
+        "gpu",
+        "npu",
+        "sram-digital-cim",
+    }
+    two = quick("compare", "gpu", "crossbar", "--json").json()["winners"]
+    assert {winner["fastest"]["device"] for winner in two} == {"gpu", "crossbar"}
 
 
 def test_a_board_that_noise_aware_training_may_save_is_told_so(quick: Quick) -> None:

@@ -30,9 +30,16 @@ def test_the_board_counts_every_mac_and_every_joule_of_the_request(found: Compar
 
 def test_a_part_always_promises_more_than_its_board_keeps(found: Comparison) -> None:
     for answer in found.answers[:4]:
-        gap = per_macro(found.question, answer).gap_ratio
-        assert gap is not None
-        assert gap > 1
+        part = per_macro(found.question, answer)
+        inside = part.macs_inside_fraction
+        assert inside is not None
+        if answer.device.record.kind == "near-bank-pim":  # of four sequences its host runs all sooner
+            assert inside == 0
+            assert part.gap_ratio is None
+        else:
+            assert 0.9 < inside <= 1
+            assert part.gap_ratio is not None
+            assert part.gap_ratio > 1
 
 
 def test_a_gpu_is_printed_by_peak_and_power_limit(found: Comparison) -> None:

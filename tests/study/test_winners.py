@@ -45,10 +45,11 @@ def total_j(value: Any) -> float:
 
 
 def costs_of(record: Row, phase: str, kind: str | None) -> dict[str, Row]:
-    """What each device that fits and has any spends on a kind of op, or on the whole phase."""
+    """What each device that fits, can be deployed and has any spends on a kind of op, or on the whole phase."""
     return {
         result["device"]: one
-        for result in record["results"] if result["fits"]
+        for result in record["results"]
+        if result["fits"] and (result["exactness"] or {}).get("verdict") not in ("do not deploy", "unknown")
         for own in result["phases"] if own["phase"] == phase
         for one in (own, *own["kinds"]) if one.get("kind") == kind
     }  # fmt: skip
