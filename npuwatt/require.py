@@ -58,6 +58,21 @@ def counts(least: int, most: int = 10**9, **values: int) -> None:
             _fail(name, value, f"a whole number from {least} to {most}")
 
 
+def whole(least: int, **values: Any) -> None:
+    """Each is a whole number of `least` or more, to rounding: numbers of parts, or columns of them."""
+    for name, value in values.items():
+        low, high = _extremes(value)
+        off = (
+            value - round(value)
+            if isinstance(value, (int, float)) and low > -math.inf and high < math.inf
+            else 0.0
+        )
+        if not isinstance(value, (int, float)):
+            off = float(abs(value - value.round()).max())
+        if not (low >= least and high < math.inf and abs(off) < 1e-6):
+            _fail(name, high if low >= least else low, f"a whole number, {least} or more")
+
+
 def within(least: float, most: float, **values: Any) -> None:
     """Each is from `least` to `most`."""
     for name, value in values.items():

@@ -77,8 +77,13 @@ def validate(
     """
     chosen = check_format(style, as_json)
     check_output(output)
+    if file == "":
+        raise NpuwattError("FILE: '' given; expected a path, '-' for standard input, or nothing at all")
     if chips:
-        _refuse_options("--chips", {"--stack": stack, "--input-len": input_len, "--max-mape": max_mape})
+        _refuse_options(
+            "--chips",
+            {"--stack": stack, "--input-len": input_len, "--max-mape": max_mape, "--presets": presets},
+        )
         _validate_chips(file, max_factor, style=chosen, output=output, no_color=no_color)
         return
     if max_factor is not None:

@@ -33,7 +33,7 @@ class Adc(Record):
 
     def __post_init__(self) -> None:
         require.within(1.0, MOST_BITS, bits=self.bits_count)
-        require.positive(columns=self.columns_count)
+        require.whole(1, columns=self.columns_count)
         if self.form == "survey":
             require.positive(rate=self.rate_hz)
         require.not_negative(

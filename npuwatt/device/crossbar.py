@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from npuwatt import require
-from npuwatt.arrays import Real
+from npuwatt.arrays import Array, Real
 from npuwatt.device.accelerator import Accelerator, accelerator_costs, board_energy_j, check_headroom
 from npuwatt.device.converters import Adc, adc_energy_j, adc_time_s, dac_energy_j
 from npuwatt.device.costs import OpCosts
 from npuwatt.device.drift import Noise
 from npuwatt.device.gates import Gates, gate_time_s, multiplier_energy_j, tree_energy_j
+from npuwatt.device.roofline import roofline_time_s
 from npuwatt.errors import NpuwattError
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 from npuwatt.workload.ops import STORED, OpTable
 
 
@@ -101,18 +103,19 @@ class Arrays(Record):
     other_area_m2: Real = 0.0  # of one chip
 
     def __post_init__(self) -> None:
-        require.positive(
-            parts=self.parts_count, arrays=self.arrays_count, rows=self.rows_count, columns=self.columns_count,
-            node=self.node_m, cells_per_bit=self.cells_per_bit_count,
-            conversions_per_pair=self.conversions_per_pair_count, copies=self.copies_count,
-            pipelined_layers=self.pipelined_layers_count,
+        require.whole(
+            1, parts=self.parts_count, arrays=self.arrays_count, rows=self.rows_count, columns=self.columns_count,
+            cells_per_bit=self.cells_per_bit_count, conversions_per_pair=self.conversions_per_pair_count,
+            copies=self.copies_count, pipelined_layers=self.pipelined_layers_count,
         )  # fmt: skip
+        require.whole(0, active_rows=self.active_rows_count)
+        require.positive(node=self.node_m)
         require.within(
             1.0, 32.0, weight_bits=self.weight_bits, input_bits=self.input_bits,
             cell_bits=self.cell_bits, dac_bits=self.dac_bits,
         )  # fmt: skip
         require.not_negative(
-            supply=self.supply_v, cell_charge=self.cell_charge_farad, active_rows=self.active_rows_count,
+            supply=self.supply_v, cell_charge=self.cell_charge_farad,
             settle_time=self.settle_time_s, transfer_time=self.transfer_time_s, line=self.line_farad, wire=self.wire_ohm,
             driver_energy=self.driver_energy_j, sample_hold_energy=self.sample_hold_energy_j,
             shift_add_energy=self.shift_add_energy_j, logic_energy=self.logic_energy_j_per_mac,
@@ -297,13 +300,13 @@ def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCost
     streamed, every pass brings them from main memory and writes them into the cells first.
     """
     host, arrays = board.host, board.arrays
-    alone = accelerator_costs(host, ops, devices)
     here = np.array([[kind in STORED for kind in ops.kinds]])
+    alone = accelerator_costs(host, _outside(ops, here), devices)
     tiles = mapped(arrays, ops.k, ops.n)
     vectors = np.where(here, ops.macs / np.maximum(ops.k * ops.n, 1), 0.0)
     parts_j = {name: vectors * joules for name, joules in vector_energy_j(arrays, ops.k, ops.n).items()}
-    level_j = {"buffers": ops.activation_bytes * arrays.buffer_energy_j_per_byte}
     moved = {"buffers": np.where(here, ops.activation_bytes, 0.0)}
+    level_j = {"buffers": moved["buffers"] * arrays.buffer_energy_j_per_byte}
 
     shared = np.ceil(ops.tokens / arrays.copies_count)
     depth = np.minimum(arrays.pipelined_layers_count, np.maximum(ops.layers, 1.0))
@@ -311,8 +314,7 @@ def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCost
     turns = np.maximum(passes, 1.0) if arrays.is_streamed else 1.0
     used_s = (shared + depth - 1) * ops.layers / depth * tiles.time_s * turns
     time_s = np.where(here, used_s + ops.layers * arrays.transfer_time_s, 0.0)
-    limits_s = {name: np.where(here, 0.0, value) for name, value in alone.limits_s.items()}
-    limits_s["conversion"] = time_s
+    limits_s = alone.limits_s | {"conversion": time_s}
     main = next(iter(host.levels))
     if arrays.is_streamed:
         weights = np.where(
@@ -321,33 +323,41 @@ def crossbar_costs(board: Crossbar, ops: OpTable, devices: Real = 1.0) -> OpCost
         brought_bytes = weights * arrays.weight_bits / 8
         rate = devices * host.memory.bandwidth_bytes_per_s * host.memory.utilization_fraction
         written_s = np.where(here, ops.layers * turns * write_time_s(arrays), 0.0)
-        limits_s["memory"] = np.where(here, np.maximum(brought_bytes / rate, written_s), limits_s["memory"])
+        limits_s["memory"] = np.maximum(limits_s["memory"] + brought_bytes / rate, written_s)
         level_j[main] = brought_bytes * host.memory.read_energy_j_per_byte
         level_j["buffers"] = level_j["buffers"] + weights * columns_per_weight(arrays) * write_energy_j(
             arrays
         )
         moved[main] = brought_bytes
-        time_s = np.where(here, np.maximum(time_s, limits_s["memory"]), 0.0)
     near_j = board_energy_j(
         host,
         parts_j["cell"] + parts_j.get("gates", 0.0) + parts_j["logic"],
         level_j,
         conversion=parts_j["converter"] + parts_j["row"],
     )
-    nothing = np.zeros((1, 1))
     return OpCosts(
-        time_s=np.where(here, time_s, alone.time_s),
+        time_s=roofline_time_s(limits_s),
         limits_s=limits_s,
-        energy_j={
-            name: np.where(here, near_j.get(name, 0.0), alone.energy_j.get(name, 0.0))
-            for name in near_j | alone.energy_j
-        },
-        level_bytes={
-            name: np.where(here, moved.get(name, 0.0), alone.level_bytes.get(name, nothing))
-            for name in alone.level_bytes | moved
-        },
-        level_energy_j={
-            name: np.where(here, level_j.get(name, 0.0), alone.level_energy_j.get(name, nothing))
-            for name in alone.level_energy_j | level_j
-        },
+        energy_j=_together(near_j, alone.energy_j),
+        level_bytes=_together(moved, alone.level_bytes),
+        level_energy_j=_together(level_j, alone.level_energy_j),
     )
+
+
+def _outside(ops: OpTable, here: npt.NDArray[np.bool_]) -> OpTable:
+    """What is left for the host: other ops, and of products with weights the cache that they write."""
+    inside = (
+        "macs",
+        "weight_bytes",
+        "activation_bytes",
+        "kv_read_bytes",
+        "score_bytes",
+        "link_bytes",
+        "link_steps",
+    )
+    return replace(ops, **{name: np.where(here, 0.0, getattr(ops, name)) for name in inside})
+
+
+def _together(one: dict[str, Array], other: dict[str, Array]) -> dict[str, Array]:
+    nothing = np.zeros((1, 1))
+    return {name: one.get(name, nothing) + other.get(name, nothing) for name in one | other}

@@ -17,6 +17,7 @@ LEAST_K, MOST_K = (
     233.0,
     423.0,
 )  # -40 to 150 degrees Celsius: what packaged memories are specified for, at most
+MOST_ACTIVATION_J = 5 * 1.602176634e-19  # beyond any process in a cell that is written by less than 5 V
 BOLTZMANN_J_PER_K = 1.380649e-23
 LEAST_SHARE = 1e-7  # laws in ln g take any smaller conductance for this share of their scale
 SURE_Z = 8.0  # so many standard deviations above zero, no cell is cut off there
@@ -72,6 +73,10 @@ class Fit(Record):
     time_s: Real
     spread_siemens: tuple[Real, ...]
 
+    def __post_init__(self) -> None:
+        if not self.spread_siemens:
+            raise NpuwattError("spread: is empty; expected one number or more")
+
 
 class Refits(Record):
     """Later measurements of the spread, the earliest first, after that of programming at `start`.
@@ -118,7 +123,7 @@ class Heat(Record):
     reference_temperature_k: Real  # at which the laws of the cell were measured
 
     def __post_init__(self) -> None:
-        require.not_negative(activation_energy=self.activation_energy_j)
+        require.within(0.0, MOST_ACTIVATION_J, activation_energy=self.activation_energy_j)
         require.within(LEAST_K, MOST_K, reference_temperature=self.reference_temperature_k)
 
 

@@ -62,7 +62,8 @@ class Banks(Record):
     overlap_fraction: Real = 0.0  # of transfers to the host while the units read; 1: a second row buffer
 
     def __post_init__(self) -> None:
-        require.positive(parts=self.parts_count, parallelism=self.parallelism_ratio)
+        require.whole(1, parts=self.parts_count)
+        require.positive(parallelism=self.parallelism_ratio)
         require.not_negative(
             pins_bandwidth=self.pins_bandwidth_bytes_per_s,
             power_budget=self.power_budget_w,

@@ -161,6 +161,8 @@ class Sweep(Record):
                     score, owner, place = score[order], owner[order], place[order]
                 done += len(index)
                 progress(done)
+        if not len(owner) and self.best in MACRO:
+            raise RequestError(f"--best: no point has {self.best}; expected a figure that some device has")
         return owner, place
 
     def _scored(self, device: Chosen[Device], columns: Sequence[Array]) -> Array:

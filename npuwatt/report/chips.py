@@ -10,6 +10,7 @@ import numpy as np
 
 from npuwatt import __version__
 from npuwatt.audit.chips import JudgedChips, Statistics, by_class, statistics
+from npuwatt.errors import shown
 from npuwatt.report.document import Report, Table
 from npuwatt.report.words import counted
 
@@ -131,12 +132,12 @@ def _worst(rows: Sequence[Record]) -> tuple[Table, Table]:
     """The worst row of each of the worst chips; without a measurement, the first rows."""
     measured = sorted((row for row in rows if row["factor"]), key=lambda row: row["factor"])
     by_chip = {row["chip_id"]: row for row in measured}
-    shown = sorted(by_chip.values(), key=lambda row: row["factor"], reverse=True)[:WORST] or rows[:WORST]
+    worst = sorted(by_chip.values(), key=lambda row: row["factor"], reverse=True)[:WORST] or rows[:WORST]
     narrow, wide = [], []
-    for row in shown:
+    for row in worst:
         interval = f"{_femto(row['low'])}-{_femto(row['high'])}"
         energies = (_femto(row["measured"]), _femto(row["predicted"]), _factor(row["factor"]), interval)
-        narrow.append((row["chip_id"], row["class"], *energies))
+        narrow.append((shown(row["chip_id"])[1:-1], row["class"], *energies))
         wide.append((str(row["line"]), *narrow[-1], "; ".join(row["flags"])))
     names = ("class", "measured", "pred.", "factor", "80 %")
     first = "the chips furthest off" if measured else "the first chips, none of them measured"

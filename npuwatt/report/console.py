@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from npuwatt.report.document import Report, Table
 
+MOST_WIDTH = 1000
+
 _GAP = 2  # blanks between columns, as the table style sets them
 _BAR_STYLES = {
     "A": "cyan", "V": "magenta", "C": "yellow", "D": "blue", "L": "green", "O": "red", "S": "bright_black",
@@ -24,8 +26,9 @@ def console(report: Report, *, width: int, color: bool, encoding: str = "utf-8")
 
     stream = _Stream()
     stream.encoding = encoding
+    width = min(max(width, 20), MOST_WIDTH)
     screen = Console(
-        file=stream, width=max(width, 20), force_terminal=color, color_system="standard" if color else None,
+        file=stream, width=width, force_terminal=color, color_system="standard" if color else None,
         highlight=False, no_color=not color, legacy_windows=False,
     )  # fmt: skip
     screen.print(Text(report.heading, style="bold"))

@@ -74,7 +74,7 @@ def _ops_table(phase: Record) -> Table:
             f"{op['count']}",
             quantity(op["macs"], "MAC"),
             quantity(op["moved_bytes"], "B"),
-            _intensity(op["macs"], op["moved_bytes"]),
+            quantity(op["intensity_macs_per_byte"]),
             quantity(op["time_s"], "s"),
             quantity(op["energy_j"], "J"),
             percent(op["energy_j"] / whole_j) if whole_j and op["energy_j"] is not None else "-",
@@ -88,7 +88,7 @@ def _ops_table(phase: Record) -> Table:
         "",
         quantity(macs, "MAC"),
         quantity(moved_bytes, "B"),
-        "" if has_places else _intensity(macs, moved_bytes),
+        "" if has_places else quantity(phase["intensity_macs_per_byte"]),
         quantity(whole_s or None, "s"),
         quantity(whole_j or None, "J"),
         "",
@@ -104,11 +104,6 @@ def _ops_table(phase: Record) -> Table:
         rows=(*rows, total),
         left=("where", "bound by"),
     )  # fmt: skip
-
-
-def _intensity(macs: float, moved_bytes: float) -> str:
-    """MACs for each byte that moves; a dash where none does."""
-    return quantity(macs / moved_bytes if moved_bytes else None)
 
 
 def _narrower(table: Table) -> Table:

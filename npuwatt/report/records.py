@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
+def _per(macs: Array, moved_bytes: Array) -> Array:
+    """MACs for each byte; NaN where none moves."""
+    return np.where(moved_bytes > 0, macs / np.maximum(moved_bytes, 1e-300), np.nan)
+
+
 def number(value: Any) -> float | None:
     """A finite float, or None: JSON has no NaN and no infinity."""
     given = float(np.asarray(value).reshape(-1)[0])
@@ -227,6 +232,7 @@ def estimate_record(estimate: Estimate, *, per_macro: bool = False) -> Record:
 
 def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
     ops = phase.ops
+    crossing_bytes = phase.moved_bytes - ops.link_bytes if phase.where else ops.memory_bytes
 
     def column(values: Array, i: int) -> float | None:
         return number(np.broadcast_to(values, ops.macs.shape)[0, i])
@@ -244,7 +250,7 @@ def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
         if fits
         else None,
         "power_stretch_ratio": number(phase.costs.stretch_ratio) if fits else None,
-        "intensity_macs_per_byte": number(ops.macs.sum() / ops.memory_bytes.sum()),
+        "intensity_macs_per_byte": number(_per(ops.macs.sum(), crossing_bytes.sum())),
         "ridge_macs_per_byte": number(phase.ridge_macs_per_byte),
         "levels": [
             {
@@ -266,7 +272,7 @@ def _phase_record(phase: PhaseTable, *, fits: bool) -> Record:
                 "kv_bytes": column(ops.kv_bytes, i),
                 "link_bytes": column(ops.link_bytes, i),
                 "moved_bytes": column(phase.moved_bytes, i),
-                "intensity_macs_per_byte": column(ops.macs / np.maximum(ops.memory_bytes, 1e-300), i),
+                "intensity_macs_per_byte": column(_per(ops.macs, crossing_bytes), i),
                 "time_s": cost(phase.time_s, i),
                 "energy_j": cost(phase.energy_j, i),
                 "bound_by": phase.bound_by[i] if fits else None,

@@ -103,7 +103,7 @@ _ROW = {
 _PER_MACRO = object_of(
     {
         "part": TEXT,
-        "ops_per_j": NUMBER,
+        "ops_per_j": MAYBE,
         **dict.fromkeys(
             (
                 "one_bit_ops_per_j",

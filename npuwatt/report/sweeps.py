@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, TextIO
 
 from npuwatt import __version__
@@ -51,22 +52,24 @@ def head_record(sweep: Sweep) -> dict[str, Any]:
 def write_rows(
     sweep: Sweep, stream: TextIO, style: str, *, progress: Callable[[int], None], no_color: bool = False
 ) -> None:
-    """Compute and write all rows in one format."""
+    """Compute and write all rows in one format; a fault in the first ones is told before anything is written."""
+    chunks = sweep.chunks(progress)
+    chunks = chain((next(chunks),), chunks)
     if style == "csv":
         stream.write(",".join(map(_quoted, sweep.columns)) + "\n")
-        stream.writelines(_csv(rows) for rows in sweep.chunks(progress))
+        stream.writelines(map(_csv, chunks))
     elif style == "jsonl":
-        stream.writelines("".join(f"{line}\n" for line in _json(rows)) for rows in sweep.chunks(progress))
+        stream.writelines("".join(f"{line}\n" for line in _json(rows)) for rows in chunks)
     elif style == "json":
         head = json.dumps(head_record(sweep), allow_nan=False)
         stream.write(f'{head[:-1]}, "results": [')
         lead = "\n"
-        for rows in sweep.chunks(progress):
+        for rows in chunks:
             stream.write(lead + ",\n".join(_json(rows)))
             lead = ",\n"
         stream.write("\n]}\n")
     else:
-        stream.write(_for_people(sweep, style, progress, stream, no_color))
+        stream.write(_for_people(sweep, style, chunks, stream, no_color))
 
 
 def write_count(sweep: Sweep, rows: int, stream: TextIO, style: str) -> None:
@@ -105,12 +108,10 @@ def _json(rows: Rows) -> list[str]:
     ]
 
 
-def _for_people(
-    sweep: Sweep, style: str, progress: Callable[[int], None], stream: TextIO, no_color: bool
-) -> str:
+def _for_people(sweep: Sweep, style: str, chunks: Iterable[Rows], stream: TextIO, no_color: bool) -> str:
     lines: list[tuple[str, ...]] = []
     names = sweep.columns
-    for rows in sweep.chunks(progress):
+    for rows in chunks:
         shown = [[_shown(name, value) for value in values] for name, values in rows.items()]
         lines += list(zip(*shown, strict=True))
     short = _short([axis.address for axis in sweep.points.axes])

@@ -13,7 +13,7 @@ from npuwatt.device.accuracy import ROOM_K, Accuracy, product_accuracy
 from npuwatt.device.converters import lossless_adc_bits
 from npuwatt.device.crossbar import Arrays, Crossbar, active_rows, columns_per_weight, series_siemens
 from npuwatt.device.digits import GAUSSIAN, Values
-from npuwatt.device.drift import LogLaw, Noise
+from npuwatt.device.drift import LEAST_K, MOST_K, LogLaw, Noise
 from npuwatt.device.evaluate import Device
 from npuwatt.device.layout import Layout
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
@@ -29,10 +29,12 @@ from npuwatt.workload.network import Network
 MOMENTS = "0s,1min,1h,1day,30day,1year"
 SHAPES = ("gaussian", "laplace")
 MOST_MOMENTS = 1000
-MOST_TRIALS = 4096
+MOST_TRIALS, MOST_TRIAL_ROWS, MOST_TRIAL_CELLS = 4096, 16384, 2**21  # seconds, and some 100 MB
+LEAST_CLIP, MOST_CLIP = 0.1, 100.0  # root mean squares of weights
 MOST_OFF_SCALE = 1.3  # conductances over those that the laws of their noise are given for
 SHORT_LIFE_S = 7 * 86400.0
 MOST_S = 1e12
+NOT_FINITE = "has no finite signal over noise; expected numbers nearer to those of real cells"
 _VARIED = (
     "noise",
     "cell.g_max",
@@ -124,14 +126,23 @@ def accuracy(
         raise RequestError(f"--distribution: {shown(distribution)} given{near}")
     if not 0 <= trials <= MOST_TRIALS:
         raise RequestError(f"--trials: {trials} given; expected a whole number from 0 to {MOST_TRIALS}")
+    if clip is not None and not LEAST_CLIP <= clip <= MOST_CLIP:
+        raise RequestError(f"--clip: {clip:g} given; expected a number from {LEAST_CLIP:g} to {MOST_CLIP:g}")
+    if not LEAST_K <= temperature_k <= MOST_K:
+        raise RequestError(
+            f"--temperature: {shown(str(temperature))} given; expected one from {LEAST_K:g} K to {MOST_K:g} K"
+        )
     by_device, of_network, _ = changes_by_owner(changes, [name])
     chosen = load_device(name, changes=by_device[name], folders=presets)
     loaded = load_network(network, changes=of_network, folders=presets)
     try:
-        return _studied(
-            chosen, loaded, times_s, temperature_k, Values(shape=_shape(distribution)), clip, interval_s, trials,
-            implausible(chosen, by_device[name], f"devices.{name}"),
-        )  # fmt: skip
+        with np.errstate(all="ignore"):
+            return _studied(
+                chosen, loaded, times_s, temperature_k, Values(shape=_shape(distribution)), clip, interval_s, trials,
+                implausible(chosen, by_device[name], f"devices.{name}"),
+            )  # fmt: skip
+    except OverflowError:
+        raise RequestError(f"device {name!r}: {NOT_FINITE}") from None
     except NpuwattError as error:
         raise RequestError(*(f"device {name!r}: {fault}" for fault in error.faults)) from error
 
@@ -153,11 +164,13 @@ def _studied(
         product_accuracy(noise, layout, times_s, temperature_k=temperature_k, is_compensated=is_compensated)
         for is_compensated in (True, False)
     )
+    check_finite(compensated, plain)
     low_db, high_db, mostly = _ends(chosen, arrays, weights, clip, times_s, temperature_k)
     trial_db = None
     if trials:
         from npuwatt.device.drift_trials import trial_snr_ratio
 
+        _check_trials(trials, float(np.max(active_rows(arrays))))
         found = trial_snr_ratio(
             noise, layout, times_s, temperature_k=temperature_k, trials=trials, rng=np.random.default_rng(0)
         )
@@ -193,6 +206,22 @@ def _studied(
         notes=tuple(_notes(arrays, noise, layout, compensated, loading, schedule, interval_s)),
         warnings=tuple(warnings),
     )
+
+
+def check_finite(*found: Accuracy) -> None:
+    """Raise NpuwattError where noise is so large that its products are no numbers any more."""
+    if any(np.isnan(one.snr_db).any() for one in found):
+        raise NpuwattError(NOT_FINITE)
+
+
+def _check_trials(trials: int, rows: float) -> None:
+    if rows > MOST_TRIAL_ROWS:
+        raise NpuwattError(f"--trials: {rows:.0f} rows to simulate; expected at most {MOST_TRIAL_ROWS}")
+    if trials * rows > MOST_TRIAL_CELLS:
+        most = int(MOST_TRIAL_CELLS / rows)
+        raise NpuwattError(
+            f"--trials: {trials} given; expected at most {most} for columns of {rows:.0f} rows"
+        )
 
 
 def _analog(device: Device) -> tuple[Crossbar, Arrays, Noise]:
@@ -260,6 +289,7 @@ def _ends(
         temperature_k=temperature_k,
     ).snr_db
     change = found[1:] - found[:1]
+    change[np.isnan(change)] = -np.inf  # noise beyond all bounds
     most = int(np.argmax(np.abs(change).max(axis=-1))) // 2 if groups else -1
     mostly = ".".join(("arrays", *_law_of(list(groups[most])))) if groups else ""
     worse, better = (np.square(part).sum(axis=0) for part in (np.minimum(change, 0), np.maximum(change, 0)))
@@ -341,7 +371,7 @@ def _moments(option: str, text: str) -> tuple[float, ...]:
     found = tuple(_quantity(option, part, "_s") for part in parts)
     for part, value in zip(parts, found, strict=True):
         if not 0 <= value <= MOST_S:
-            raise RequestError(f"{option}: {shown(part)} given; expected a time of 0 or more")
+            raise RequestError(f"{option}: {shown(part)} given; expected a time from 0 to {MOST_S:.0e} s")
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from npuwatt.device.accuracy import product_accuracy
 from npuwatt.device.crossbar import Arrays, Crossbar, weights_held_count
 from npuwatt.record import Record
-from npuwatt.study.accuracy import layout_of
+from npuwatt.study.accuracy import check_finite, layout_of
 from npuwatt.study.inference import Inference
 from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Question
@@ -35,8 +35,10 @@ def exactness_of(arrays: Arrays) -> Exactness:
     """By the noise of the cells, if there is any and it is known."""
     if arrays.gates is not None or arrays.noise is None:
         return Exactness(snr_db=None, verdict=UNKNOWN if arrays.gates is None else FAULTLESS)
-    found = product_accuracy(arrays.noise, layout_of(arrays), (DAY_S,)).snr_db.item()
-    return Exactness(snr_db=found, verdict=verdict_of(found))
+    found = product_accuracy(arrays.noise, layout_of(arrays), (DAY_S,))
+    check_finite(found)
+    snr_db = found.snr_db.item()
+    return Exactness(snr_db=snr_db, verdict=verdict_of(snr_db))
 
 
 def cell_notes(

@@ -88,9 +88,13 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             raise RequestError("has no finite answer; expected numbers nearer to those of a real device")
         with np.errstate(all="ignore"):
             phases = phases_of(asked, device.record, result)
+            exactness, told = _of_cells(asked, device, result, phases)
+    except OverflowError:
+        raise RequestError(
+            f"device {device.typed!r} has no finite answer; expected numbers nearer to those of a real device"
+        ) from None
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
-    exactness, told = _of_cells(asked, device, result, phases)
     return Answer(
         device=device,
         result=result,

@@ -36,7 +36,7 @@ class PartFigures(Record):
     """Operations of a part by itself, at its peak and without what feeds it; 2 operations to a MAC."""
 
     name: str
-    ops_per_j: float
+    ops_per_j: float | None  # none where a part takes nothing
     one_bit_ops_per_j: float | None = None  # as one-bit products, which papers on macros print
     ops_per_s_m2: float | None = None
     one_bit_ops_per_s_m2: float | None = None
@@ -56,7 +56,7 @@ class PerMacro(Record):
     @property
     def gap_ratio(self) -> float | None:
         """How many times more the part alone promises; none where it does less than half of the work."""
-        if not self.board_ops_per_j or (self.macs_inside_fraction or 0.0) < 0.5:
+        if not self.part.ops_per_j or not self.board_ops_per_j or (self.macs_inside_fraction or 0.0) < 0.5:
             return None
         return self.part.ops_per_j / self.board_ops_per_j
 
@@ -107,9 +107,11 @@ def _part(asked: Question, device: Device) -> PartFigures:
         from npuwatt.device.per_macro import chip_area_m2
         from npuwatt.device.per_macro import per_macro as of_arrays
 
+        with np.errstate(all="ignore"):
+            figures = {name: _finite(value) for name, value in of_arrays(device.arrays).figures().items()}
         return PartFigures(
             name="one array",
-            **{name: float(np.max(value)) for name, value in of_arrays(device.arrays).figures().items()},
+            **figures,
             chip_area_m2=float(np.max(chip_area_m2(device.arrays))),
             chips_like=_chips_like(device.arrays),
         )
@@ -119,11 +121,19 @@ def _part(asked: Question, device: Device) -> PartFigures:
 
         read_j = inside_energy_j_per_byte(device) * width_bytes(asked.request.weights)
         mac_j = read_j + device.banks.mac_energy_j_per_mac
-        return PartFigures(name="units and what they read", ops_per_j=OPS_PER_MAC / float(np.max(mac_j)))
+        with np.errstate(divide="ignore"):
+            return PartFigures(
+                name="units and what they read", ops_per_j=_finite(np.divide(OPS_PER_MAC, mac_j))
+            )
     peak = device.peak_macs_per_s[dtype_for(device.peak_macs_per_s, dtype)]
     return PartFigures(
         name="peak over power limit", ops_per_j=OPS_PER_MAC * float(np.max(peak / device.power_cap_w))
     )
+
+
+def _finite(value: Real) -> float | None:
+    found = float(np.max(value))
+    return found if np.isfinite(found) else None
 
 
 def _chips_like(arrays: Arrays) -> ChipsLike:

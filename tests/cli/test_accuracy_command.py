@@ -74,7 +74,7 @@ def test_noise_free_cells_are_infinitely_exact_and_json_has_no_infinity(quick: Q
         (["crossbar", "--at", "soon"], "--at: 'soon' is not a finite number"),
         (["crossbar", "--temperature", "85"], "--temperature: '85' has no unit"),
         (["crossbar", "--trials", "5000"], "--trials: 5000 given"),
-        (["crossbar", "--clip", "-1"], "weight_clip: -1 given"),
+        (["crossbar", "--clip", "-1"], "--clip: -1 given"),
         (
             ["crossbar", "--set", "devices.crossbar.arrays.adc.bits=20"],
             "bits: 20 given; expected a number from 1 to 14",

@@ -92,3 +92,13 @@ def test_writing_the_network_is_told_once_or_for_every_pass() -> None:
 @pytest.mark.parametrize("device", ["gpu", "pim"])
 def test_other_boards_say_nothing_of_cells(device: str) -> None:
     assert not any("cells" in note for note in notes(device))
+
+
+def test_the_host_writes_the_cache_that_products_in_arrays_make() -> None:
+    for batch in (1, 3):
+        phase = compare(["isaac-rram"], batch=batch).answers[0].phases[0]
+        place = phase.ops.names.index("qkv")
+        # keys and values of 512 tokens in 32 layers of 8 heads of 128, 2 bytes each
+        written = batch * 512 * 32 * 2 * 8 * 128 * 2
+        assert phase.where[place] == "arrays"
+        assert phase.moved_bytes[0, place] == phase.level_bytes["dram"][0, place] == written
