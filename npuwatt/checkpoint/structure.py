@@ -1,0 +1,282 @@
+"""Zeros of a tensor and their pattern: counted exactly, in one pass over its bytes and in constant memory."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npuwatt.checkpoint.magnitudes import (
+    Magnitudes,
+    Part,
+    magnitudes,
+    merged_magnitudes,
+    sampled_part,
+    sampling_stride,
+    tiles,
+    whole_part,
+)
+from npuwatt.checkpoint.number_formats import FORMATS, Words, magnitude_words, magnitudes_of
+from npuwatt.record import Record
+
+BLOCK = 16  # side of a block, and bits of a pattern
+GROUPS = (2, 4, 8, 16)  # M of N:M
+TILE, PIECE, WHOLE_TILE = 2**24, 2**19, 2**20  # words: a tile's bits and a piece's words stay in a core's cache
+
+
+class TensorStatistics(Record):
+    """Zeros of a tensor, or of several together.
+
+    A weight is zero if it is plus or minus zero; infinite ones and NaN are not. Counts are those of the matrix
+    (outputs, inputs), whichever way it is stored: groups run along the inputs, and blocks are 16 x 16, whole ones only.
+    """
+
+    elements: int
+    zeros: int
+    not_finite: int
+    outputs: int
+    zero_outputs: int
+    inputs: int
+    zero_inputs: int
+    blocks: int
+    zero_blocks: int
+    groups_by_nonzeros: dict[int, tuple[int, ...]]  # M -> groups of M that hold 0, 1, ... M non-zeros
+    nonzeros_by_input: npt.NDArray[np.int64] | None = None  # (inputs,), of one tensor and only if asked for
+    magnitudes: Magnitudes
+
+    @property
+    def density(self) -> float:
+        """Share that is not zero; 1 of an empty tensor."""
+        return 1 - self.zeros / self.elements if self.elements else 1.0
+
+    def conformity(self, most: int, of: int) -> float | None:
+        """Share of groups of `of` (2, 4, 8 or 16) inputs with at most `most` non-zeros.
+
+        None where no tensor's input dimension is a multiple of the group.
+        """
+        groups = self.groups_by_nonzeros[of]
+        return sum(groups[: most + 1]) / sum(groups) if sum(groups) else None
+
+
+def statistics(
+    words: Words,
+    dtype: str,
+    *,
+    input_axis: int,
+    exact_thresholds: bool = False,
+    per_channel: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> TensorStatistics:
+    """Statistics of one tensor.
+
+    Zeros, their pattern, not finite weights and the largest magnitude are always exact. The other magnitudes are those
+    of a sample: groups of 128 weights along the input dimension, evenly spaced, one in 256 of the tensor but at least
+    65,536 and at most about a million weights (`magnitudes.sampled_elements`; standard error of a share of one half:
+    0.002 to 0.0005).
+
+    Parameters
+    ----------
+    words : (rows, columns)
+        Raw words as stored, not written to; may be mapped from a file. Pages of a mapping that can only be read are
+        given back to the system as soon as they have been counted.
+    dtype
+        A key of FORMATS: 'F32', 'F16', 'BF16', 'F8_E4M3', 'F8_E5M2', 'I8', 'U8' or 'I4' (one code a byte, its zero
+        code taken off).
+    input_axis
+        1 for (outputs, inputs), 0 for (inputs, outputs).
+    exact_thresholds
+        Take magnitudes from all weights: reads the tensor five times.
+    per_channel
+        Count non-zeros by input channel too.
+    progress
+        Hears how many words of this tensor have been counted.
+    """
+    words = np.asarray(words)
+    scan = _Scan(words.shape, dtype, input_axis, per_channel)
+    stride = sampling_stride(words.size)
+    sample: list[Part] = []
+    done = 0
+    for rows, columns in tiles(words.shape, TILE):
+        tile = words[rows, columns]
+        scan.add(tile, rows, columns)
+        if not exact_thresholds:
+            sample.append(sampled_part(tile, dtype, input_axis=input_axis, stride=stride))
+        _give_back(tile)
+        done += tile.size
+        if progress:
+            progress(done)
+
+    def whole() -> Iterator[Part]:
+        for rows, columns in tiles(words.shape, WHOLE_TILE):
+            yield whole_part(words[rows, columns], dtype, input_axis=input_axis)
+            _give_back(words[rows, columns])
+
+    return scan.result(
+        magnitudes(
+            whole if exact_thresholds else lambda: sample,
+            elements=words.size - scan.not_finite,
+            largest=scan.largest(),
+        )
+    )
+
+
+def merged(several: Sequence[TensorStatistics]) -> TensorStatistics:
+    """Of several tensors together: counts add up; input channels differ, so theirs are left out."""
+    names = (
+        "elements", "zeros", "not_finite", "outputs", "zero_outputs", "inputs", "zero_inputs", "blocks", "zero_blocks",
+    )  # fmt: skip
+    return TensorStatistics(
+        **{name: sum(getattr(one, name) for one in several) for name in names},
+        groups_by_nonzeros={
+            m: tuple(sum(counts) for counts in zip(*(one.groups_by_nonzeros[m] for one in several), strict=True))
+            for m in GROUPS
+        },
+        magnitudes=merged_magnitudes([one.magnitudes for one in several]),
+    )
+
+
+class _Scan:
+    """What has been counted of a tensor so far."""
+
+    def __init__(self, shape: tuple[int, int], dtype: str, input_axis: int, per_channel: bool) -> None:
+        self.shape, self.dtype, self.input_axis = shape, dtype, input_axis
+        self.nonzeros = self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
+        self.patterns = np.zeros(2**BLOCK, np.int64)  # how often each 16 neighbours along the input dimension
+        self.padded = self.full = 0  # of the words in tiles with zeros: with padding; all words of other tiles
+        self.used_rows = np.zeros(shape[0], bool)
+        self.used_columns = np.zeros(-(-shape[1] // BLOCK), np.uint16)  # a bit each
+        self.channels = np.zeros(shape[input_axis], np.int64) if per_channel else None
+        self.buffer = np.empty(max(PIECE, shape[1]), FORMATS[dtype].word)
+
+    def add(self, tile: Words, rows: slice, columns: slice) -> None:
+        """Count a tile whose edges are multiples of 16 or those of the tensor."""
+        height, width = tile.shape
+        self.blocks += (height // BLOCK) * (width // BLOCK)
+        used_columns = self.used_columns[columns.start // BLOCK :][: -(-width // BLOCK)]
+        bits, nonzeros = self._nonzero_bits(tile, rows, columns)
+        self.nonzeros += nonzeros
+        if nonzeros == tile.size:
+            self.full += tile.size
+            self.used_rows[rows] = True
+            used_columns[:] = 2**BLOCK - 1
+            return
+        bands = np.bitwise_or.reduce(bits.reshape(-1, BLOCK, bits.shape[1]), axis=1)
+        blocks = bands[: height // BLOCK, : width // BLOCK]
+        self.zero_blocks += blocks.size - int(np.count_nonzero(blocks))
+        used_columns |= np.bitwise_or.reduce(bands, axis=0)
+        self.used_rows[rows] |= np.bitwise_or.reduce(bits[:height], axis=1) != 0
+        patterns = bits[:height] if self.input_axis == 1 else _transposed(bits)
+        self.patterns += np.bincount(patterns.ravel(), minlength=2**BLOCK)
+        self.padded += patterns.size * BLOCK
+
+    def _nonzero_bits(self, tile: Words, rows: slice, columns: slice) -> tuple[npt.NDArray[np.uint16], int]:
+        """A bit for each word of a tile, set unless that is zero, padded to whole blocks; and how many are set."""
+        height, width = tile.shape
+        bits = np.zeros((-(-height // BLOCK) * BLOCK, -(-width // BLOCK)), np.uint16)
+        packed = bits.view(np.uint8)[:height, : -(-width // 8)]
+        nonzeros = 0
+        step = max(1, PIECE // width)
+        for row in range(0, height, step):
+            piece = tile[row : row + step]
+            words = magnitude_words(piece, self.dtype, out=self.buffer[: piece.size].reshape(piece.shape))
+            self._largest(words)
+            count = int(np.count_nonzero(words))
+            nonzeros += count
+            if count < words.size:
+                packed[row : row + step] = np.packbits(words != 0, axis=1, bitorder="little")
+            else:
+                packed[row : row + step] = np.packbits(np.ones(width, bool), bitorder="little")
+            if self.channels is not None:
+                first, along = (columns, 0) if self.input_axis == 1 else (slice(rows.start + row, None), 1)
+                by_input = np.count_nonzero(words, axis=along)
+                self.channels[first][: by_input.size] += by_input
+        return bits, nonzeros
+
+    def _largest(self, words: Words) -> None:
+        largest, first_not_finite = int(words.max()), FORMATS[self.dtype].first_not_finite
+        if largest >= first_not_finite:
+            finite = words[words < first_not_finite]
+            self.not_finite += words.size - finite.size
+            largest = int(finite.max(initial=0))
+        self.largest_word = max(self.largest_word, largest)
+
+    def largest(self) -> float:
+        """The largest finite magnitude."""
+        word = np.array([self.largest_word], FORMATS[self.dtype].word)
+        return float(magnitudes_of(word, self.dtype)[0])
+
+    def _groups_by_nonzeros(self) -> dict[int, tuple[int, ...]]:
+        """By M: groups that hold 0, 1, ... M non-zeros; none where the input dimension is no multiple of M."""
+        of_pattern = np.zeros(1, np.int64)  # set bits of each pattern
+        for _ in range(BLOCK):
+            of_pattern = np.concatenate([of_pattern, of_pattern + 1])
+        found: dict[int, tuple[int, ...]] = {}
+        patterns = self.patterns
+        for m in reversed(GROUPS):
+            counts = np.bincount(of_pattern[: 2**m], weights=patterns, minlength=m + 1)
+            counts[0] -= (self.padded - (math.prod(self.shape) - self.full)) / m
+            counts[m] += self.full / m
+            whole = self.shape[self.input_axis] % m == 0
+            found[m] = tuple(int(count) if whole else 0 for count in counts)
+            halves = patterns.reshape(2 ** (m // 2), -1)
+            patterns = halves.sum(axis=0) + halves.sum(axis=1)
+        return found
+
+    def result(self, magnitudes: Magnitudes) -> TensorStatistics:
+        """What has been counted, joined with statistics of magnitudes."""
+        rows, columns = self.shape
+        zero_rows = rows - int(np.count_nonzero(self.used_rows))
+        column_bits = np.unpackbits(self.used_columns.view(np.uint8), bitorder="little")[:columns]
+        zero_columns = columns - int(np.count_nonzero(column_bits))
+        by_rows, by_columns = (rows, zero_rows), (columns, zero_columns)
+        (outputs, zero_outputs), (inputs, zero_inputs) = (
+            (by_rows, by_columns) if self.input_axis == 1 else (by_columns, by_rows)
+        )
+        return TensorStatistics(
+            elements=rows * columns,
+            zeros=rows * columns - self.nonzeros,
+            not_finite=self.not_finite,
+            outputs=outputs,
+            zero_outputs=zero_outputs,
+            inputs=inputs,
+            zero_inputs=zero_inputs,
+            blocks=self.blocks,
+            zero_blocks=self.zero_blocks,
+            groups_by_nonzeros=self._groups_by_nonzeros(),
+            nonzeros_by_input=self.channels,
+            magnitudes=magnitudes,
+        )
+
+
+def _transposed(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """Each 16 x 16 block of bits transposed in place, by swapping ever smaller quarters.
+
+    Source
+    ------
+    Warren, "Hacker's Delight", 2nd ed., 2012, section 7-3.
+    """
+    for half, mask in ((8, 0x00FF), (4, 0x0F0F), (2, 0x3333), (1, 0x5555)):
+        quarters = bits.reshape(-1, 2, half, bits.shape[1])
+        upper, lower = quarters[:, 0], quarters[:, 1]
+        swapped = ((upper >> half) ^ lower) & mask
+        lower ^= swapped
+        upper ^= swapped << half
+    return bits
+
+
+def _give_back(words: Words) -> None:
+    """Let the system drop pages of a read-only file mapping from memory; they can be read again."""
+    mapping: Any = words
+    while isinstance(mapping, np.ndarray):
+        mapping = mapping.base
+    mapping = mapping.obj if isinstance(mapping, memoryview) else mapping
+    if not isinstance(mapping, mmap.mmap) or words.flags.writeable or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    first, past = np.lib.array_utils.byte_bounds(words)
+    start = np.frombuffer(mapping, np.uint8).ctypes.data
+    page = (first - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, page, past - start - page)
