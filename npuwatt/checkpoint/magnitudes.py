@@ -63,7 +63,9 @@ def magnitudes(parts: Parts, *, elements: int, largest: float) -> Magnitudes:
     }
     counts, norms = _below(parts, limits)
     median, half = limits.pop("50 %"), invented + sampled // 2
-    removed["50 %"] = norms["50 %"] + (half - counts["50 %"]) * median**2  # as many equal to it as are missing
+    removed["50 %"] = (
+        norms["50 %"] + (half - counts["50 %"]) * median**2
+    )  # as many equal to it as are missing
     return Magnitudes(
         elements=elements,
         sampled_elements=sampled,
@@ -87,7 +89,9 @@ def merged_magnitudes(several: Sequence[Magnitudes]) -> Magnitudes:
         shares: list[dict[str, float]] = [getattr(one, name) for one in several]
         whole = sum(weights)
         return {
-            key: _share(sum(share[key] * weight for share, weight in zip(shares, weights, strict=True)), whole)
+            key: _share(
+                sum(share[key] * weight for share, weight in zip(shares, weights, strict=True)), whole
+            )
             for key in shares[0]
         }
 
@@ -189,14 +193,18 @@ def _ranked(parts: Parts, rank: int) -> float:
 
 def _below(parts: Parts, limits: dict[str, float]) -> tuple[dict[str, int], dict[str, float]]:
     """How many magnitudes lie below each limit, and the sum of their squares."""
-    counts, norms = dict.fromkeys(limits, 0), dict.fromkeys(limits, 0.0)
+    names = sorted(limits, key=lambda name: limits[name])
+    counts, norms = np.zeros(len(names) + 1, np.int64), np.zeros(len(names) + 1)  # between limits
     for x, _ in parts():
-        rest = x.ravel()
-        for name in sorted(limits, key=lambda name: limits[name], reverse=True):
-            rest = rest[rest < np.float32(limits[name])]
-            counts[name] += rest.size
-            norms[name] += _squared_norm(rest)
-    return counts, norms
+        between = np.zeros(x.shape, np.uint8)
+        for name in names:
+            between += x >= np.float32(limits[name])
+        counts += np.bincount(between.ravel(), minlength=counts.size)
+        norms += np.bincount(between.ravel(), np.square(x, dtype=np.float64).ravel(), minlength=counts.size)
+    return (
+        dict(zip(names, np.cumsum(counts).tolist(), strict=False)),
+        dict(zip(names, np.cumsum(norms).tolist(), strict=False)),
+    )
 
 
 def _squared_norm(x: npt.NDArray[np.float32]) -> float:

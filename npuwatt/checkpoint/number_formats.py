@@ -58,6 +58,10 @@ def magnitudes_of(words: Words, dtype: str) -> npt.NDArray[np.float32]:
         return words.view(np.float16).astype(np.float32)
     if dtype == "F8_E5M2":
         return (words.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
-    if dtype == "F8_E4M3":  # four exponent bits in the place of five: too small by the difference of the biases
-        return (words.astype(np.uint16) << 7).view(np.float16).astype(np.float32) * np.float32(2.0 ** (15 - 7))
+    if (
+        dtype == "F8_E4M3"
+    ):  # four exponent bits in the place of five: too small by the difference of the biases
+        return (words.astype(np.uint16) << 7).view(np.float16).astype(np.float32) * np.float32(
+            2.0 ** (15 - 7)
+        )
     return words.astype(np.float32)

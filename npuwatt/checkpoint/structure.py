@@ -25,7 +25,11 @@ from npuwatt.record import Record
 
 BLOCK = 16  # side of a block, and bits of a pattern
 GROUPS = (2, 4, 8, 16)  # M of N:M
-TILE, PIECE, WHOLE_TILE = 2**24, 2**19, 2**20  # words: a tile's bits and a piece's words stay in a core's cache
+TILE, PIECE, WHOLE_TILE = (
+    2**22,
+    2**19,
+    2**18,
+)  # words: a tile's bits and a piece's words stay in a core's cache
 
 
 class TensorStatistics(Record):
@@ -132,7 +136,9 @@ def merged(several: Sequence[TensorStatistics]) -> TensorStatistics:
     return TensorStatistics(
         **{name: sum(getattr(one, name) for one in several) for name in names},
         groups_by_nonzeros={
-            m: tuple(sum(counts) for counts in zip(*(one.groups_by_nonzeros[m] for one in several), strict=True))
+            m: tuple(
+                sum(counts) for counts in zip(*(one.groups_by_nonzeros[m] for one in several), strict=True)
+            )
             for m in GROUPS
         },
         magnitudes=merged_magnitudes([one.magnitudes for one in several]),
@@ -144,59 +150,64 @@ class _Scan:
 
     def __init__(self, shape: tuple[int, int], dtype: str, input_axis: int, per_channel: bool) -> None:
         self.shape, self.dtype, self.input_axis = shape, dtype, input_axis
-        self.nonzeros = self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
+        self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
         self.patterns = np.zeros(2**BLOCK, np.int64)  # how often each 16 neighbours along the input dimension
-        self.padded = self.full = 0  # of the words in tiles with zeros: with padding; all words of other tiles
+        self.padded = self.full = 0  # words of tiles with zeros, with their padding; words of tiles without
         self.used_rows = np.zeros(shape[0], bool)
         self.used_columns = np.zeros(-(-shape[1] // BLOCK), np.uint16)  # a bit each
         self.channels = np.zeros(shape[input_axis], np.int64) if per_channel else None
-        self.buffer = np.empty(max(PIECE, shape[1]), FORMATS[dtype].word)
+        # Larger than what is used of it, and so than all else here: allocators then keep freed memory of such sizes
+        # for the next tensor, where the system would hand out each page anew.
+        self.buffer = np.empty(16 * PIECE, FORMATS[dtype].word)
 
     def add(self, tile: Words, rows: slice, columns: slice) -> None:
         """Count a tile whose edges are multiples of 16 or those of the tensor."""
         height, width = tile.shape
+        bits = np.zeros((-(-height // BLOCK) * BLOCK, -(-width // BLOCK)), np.uint16)
+        packed = bits.view(np.uint8)[:height, : -(-width // 8)]
+        step = max(1, PIECE // width)
+        for row in range(0, height, step):
+            piece = tile[row : row + step]
+            words = magnitude_words(piece, self.dtype, out=self.buffer[: piece.size].reshape(piece.shape))
+            self._add_largest(words)
+            nonzero = words != 0
+            packed[row : row + step] = np.packbits(nonzero, axis=1, bitorder="little")
+            if self.channels is not None:
+                self._add_channels(nonzero, rows.start + row, columns)
         self.blocks += (height // BLOCK) * (width // BLOCK)
-        used_columns = self.used_columns[columns.start // BLOCK :][: -(-width // BLOCK)]
-        bits, nonzeros = self._nonzero_bits(tile, rows, columns)
-        self.nonzeros += nonzeros
-        if nonzeros == tile.size:
-            self.full += tile.size
-            self.used_rows[rows] = True
-            used_columns[:] = 2**BLOCK - 1
-            return
+        if np.array_equal(
+            packed, np.broadcast_to(np.packbits(np.ones(width, bool), bitorder="little"), packed.shape)
+        ):
+            self._add_full(rows, columns)
+        else:
+            self._add_bits(bits, rows, columns)
+
+    def _add_full(self, rows: slice, columns: slice) -> None:
+        """Count a tile without a zero, which needs no pattern."""
+        self.full += (rows.stop - rows.start) * (columns.stop - columns.start)
+        self.used_rows[rows] = True
+        self.used_columns[columns.start // BLOCK : -(-columns.stop // BLOCK)] = 2**BLOCK - 1
+
+    def _add_bits(self, bits: npt.NDArray[np.uint16], rows: slice, columns: slice) -> None:
+        """Count a tile of which each word is a bit, set unless it is zero, padded with zeros to whole blocks."""
+        height, width = rows.stop - rows.start, columns.stop - columns.start
         bands = np.bitwise_or.reduce(bits.reshape(-1, BLOCK, bits.shape[1]), axis=1)
         blocks = bands[: height // BLOCK, : width // BLOCK]
         self.zero_blocks += blocks.size - int(np.count_nonzero(blocks))
-        used_columns |= np.bitwise_or.reduce(bands, axis=0)
+        self.used_columns[columns.start // BLOCK : -(-columns.stop // BLOCK)] |= np.bitwise_or.reduce(
+            bands, axis=0
+        )
         self.used_rows[rows] |= np.bitwise_or.reduce(bits[:height], axis=1) != 0
         patterns = bits[:height] if self.input_axis == 1 else _transposed(bits)
         self.patterns += np.bincount(patterns.ravel(), minlength=2**BLOCK)
         self.padded += patterns.size * BLOCK
 
-    def _nonzero_bits(self, tile: Words, rows: slice, columns: slice) -> tuple[npt.NDArray[np.uint16], int]:
-        """A bit for each word of a tile, set unless that is zero, padded to whole blocks; and how many are set."""
-        height, width = tile.shape
-        bits = np.zeros((-(-height // BLOCK) * BLOCK, -(-width // BLOCK)), np.uint16)
-        packed = bits.view(np.uint8)[:height, : -(-width // 8)]
-        nonzeros = 0
-        step = max(1, PIECE // width)
-        for row in range(0, height, step):
-            piece = tile[row : row + step]
-            words = magnitude_words(piece, self.dtype, out=self.buffer[: piece.size].reshape(piece.shape))
-            self._largest(words)
-            count = int(np.count_nonzero(words))
-            nonzeros += count
-            if count < words.size:
-                packed[row : row + step] = np.packbits(words != 0, axis=1, bitorder="little")
-            else:
-                packed[row : row + step] = np.packbits(np.ones(width, bool), bitorder="little")
-            if self.channels is not None:
-                first, along = (columns, 0) if self.input_axis == 1 else (slice(rows.start + row, None), 1)
-                by_input = np.count_nonzero(words, axis=along)
-                self.channels[first][: by_input.size] += by_input
-        return bits, nonzeros
+    def _add_channels(self, nonzero: npt.NDArray[np.bool_], row: int, columns: slice) -> None:
+        assert self.channels is not None
+        inputs = columns if self.input_axis == 1 else slice(row, row + len(nonzero))
+        self.channels[inputs] += np.count_nonzero(nonzero, axis=1 - self.input_axis)
 
-    def _largest(self, words: Words) -> None:
+    def _add_largest(self, words: Words) -> None:
         largest, first_not_finite = int(words.max()), FORMATS[self.dtype].first_not_finite
         if largest >= first_not_finite:
             finite = words[words < first_not_finite]
@@ -209,26 +220,27 @@ class _Scan:
         word = np.array([self.largest_word], FORMATS[self.dtype].word)
         return float(magnitudes_of(word, self.dtype)[0])
 
-    def _groups_by_nonzeros(self) -> dict[int, tuple[int, ...]]:
-        """By M: groups that hold 0, 1, ... M non-zeros; none where the input dimension is no multiple of M."""
-        of_pattern = np.zeros(1, np.int64)  # set bits of each pattern
+    def _counts(self) -> tuple[int, dict[int, tuple[int, ...]]]:
+        """Non-zeros, and by M how many groups of M hold 0, 1, ... M of them; groups must fill the input dimension."""
+        of_pattern = np.zeros(1, np.int64)  # bits set in each pattern
         for _ in range(BLOCK):
             of_pattern = np.concatenate([of_pattern, of_pattern + 1])
-        found: dict[int, tuple[int, ...]] = {}
+        padding = self.padded - (math.prod(self.shape) - self.full)
         patterns = self.patterns
+        groups = {}
         for m in reversed(GROUPS):
-            counts = np.bincount(of_pattern[: 2**m], weights=patterns, minlength=m + 1)
-            counts[0] -= (self.padded - (math.prod(self.shape) - self.full)) / m
-            counts[m] += self.full / m
-            whole = self.shape[self.input_axis] % m == 0
-            found[m] = tuple(int(count) if whole else 0 for count in counts)
+            counts = np.bincount(of_pattern[: 2**m], weights=patterns, minlength=m + 1).astype(np.int64)
+            counts[0] -= padding // m
+            counts[m] += self.full // m
+            groups[m] = tuple(counts.tolist()) if self.shape[self.input_axis] % m == 0 else (0,) * (m + 1)
             halves = patterns.reshape(2 ** (m // 2), -1)
             patterns = halves.sum(axis=0) + halves.sum(axis=1)
-        return found
+        return int(patterns[1]) + self.full, groups
 
     def result(self, magnitudes: Magnitudes) -> TensorStatistics:
         """What has been counted, joined with statistics of magnitudes."""
         rows, columns = self.shape
+        nonzeros, groups = self._counts()
         zero_rows = rows - int(np.count_nonzero(self.used_rows))
         column_bits = np.unpackbits(self.used_columns.view(np.uint8), bitorder="little")[:columns]
         zero_columns = columns - int(np.count_nonzero(column_bits))
@@ -238,7 +250,7 @@ class _Scan:
         )
         return TensorStatistics(
             elements=rows * columns,
-            zeros=rows * columns - self.nonzeros,
+            zeros=rows * columns - nonzeros,
             not_finite=self.not_finite,
             outputs=outputs,
             zero_outputs=zero_outputs,
@@ -246,26 +258,27 @@ class _Scan:
             zero_inputs=zero_inputs,
             blocks=self.blocks,
             zero_blocks=self.zero_blocks,
-            groups_by_nonzeros=self._groups_by_nonzeros(),
+            groups_by_nonzeros=groups,
             nonzeros_by_input=self.channels,
             magnitudes=magnitudes,
         )
 
 
 def _transposed(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Each 16 x 16 block of bits transposed in place, by swapping ever smaller quarters.
+    """Each 16 x 16 block of bits transposed, by swapping ever smaller quarters; one row for each row of a block.
 
     Source
     ------
     Warren, "Hacker's Delight", 2nd ed., 2012, section 7-3.
     """
+    planes = np.ascontiguousarray(bits.reshape(-1, BLOCK, bits.shape[1]).swapaxes(0, 1)).reshape(BLOCK, -1)
     for half, mask in ((8, 0x00FF), (4, 0x0F0F), (2, 0x3333), (1, 0x5555)):
-        quarters = bits.reshape(-1, 2, half, bits.shape[1])
+        quarters = planes.reshape(-1, 2, half, planes.shape[1])
         upper, lower = quarters[:, 0], quarters[:, 1]
         swapped = ((upper >> half) ^ lower) & mask
         lower ^= swapped
         upper ^= swapped << half
-    return bits
+    return planes
 
 
 def _give_back(words: Words) -> None:
