@@ -124,7 +124,7 @@ def sampled_part(words: Words, dtype: str, *, input_axis: int, stride: int) -> P
     outside = inputs >= lines.shape[1]
     taken = lines[line[:, np.newaxis], np.minimum(inputs, lines.shape[1] - 1)]
     taken[outside] = 0
-    return _part(taken, dtype, taken.size - np.count_nonzero(outside))
+    return _part(taken, dtype, taken.size - int(np.count_nonzero(outside)))
 
 
 def whole_part(words: Words, dtype: str, *, input_axis: int) -> Part:

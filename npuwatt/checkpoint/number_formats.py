@@ -40,7 +40,8 @@ def magnitude_words(words: Words, dtype: str, out: Words) -> Words:
     if mask is None:  # |-128| wraps to -128, which is 128 again as an unsigned byte
         np.abs(words.view(np.int8), out=out.view(np.int8))
         return out
-    return np.bitwise_and(words, out.dtype.type(mask), out=out)
+    np.bitwise_and(words, out.dtype.type(mask), out=out)
+    return out
 
 
 def magnitudes_of(words: Words, dtype: str) -> npt.NDArray[np.float32]:
