@@ -150,7 +150,7 @@ class _Scan:
 
     def __init__(self, shape: tuple[int, int], dtype: str, input_axis: int, per_channel: bool) -> None:
         self.shape, self.dtype, self.input_axis = shape, dtype, input_axis
-        self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
+        self.nonzeros = self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
         self.patterns = np.zeros(2**BLOCK, np.int64)  # how often each 16 neighbours along the input dimension
         self.padded = self.full = 0  # words of tiles with zeros, with their padding; words of tiles without
         self.used_rows = np.zeros(shape[0], bool)
@@ -165,19 +165,28 @@ class _Scan:
         height, width = tile.shape
         bits = np.zeros((-(-height // BLOCK) * BLOCK, -(-width // BLOCK)), np.uint16)
         packed = bits.view(np.uint8)[:height, : -(-width // 8)]
+        full = np.packbits(np.ones(width, bool), bitorder="little")
+        nonzeros = 0
         step = max(1, PIECE // width)
         for row in range(0, height, step):
             piece = tile[row : row + step]
             words = magnitude_words(piece, self.dtype, out=self.buffer[: piece.size].reshape(piece.shape))
             self._add_largest(words)
-            nonzero = words != 0
-            packed[row : row + step] = np.packbits(nonzero, axis=1, bitorder="little")
+            count = int(np.count_nonzero(words))
+            nonzeros += count
+            packed[row : row + step] = (
+                full if count == words.size else np.packbits(words != 0, axis=1, bitorder="little")
+            )
             if self.channels is not None:
-                self._add_channels(nonzero, rows.start + row, columns)
+                inputs = (
+                    columns
+                    if self.input_axis == 1
+                    else slice(rows.start + row, rows.start + row + len(piece))
+                )
+                self.channels[inputs] += np.count_nonzero(words, axis=1 - self.input_axis)
+        self.nonzeros += nonzeros
         self.blocks += (height // BLOCK) * (width // BLOCK)
-        if np.array_equal(
-            packed, np.broadcast_to(np.packbits(np.ones(width, bool), bitorder="little"), packed.shape)
-        ):
+        if nonzeros == tile.size:
             self._add_full(rows, columns)
         else:
             self._add_bits(bits, rows, columns)
@@ -202,11 +211,6 @@ class _Scan:
         self.patterns += np.bincount(patterns.ravel(), minlength=2**BLOCK)
         self.padded += patterns.size * BLOCK
 
-    def _add_channels(self, nonzero: npt.NDArray[np.bool_], row: int, columns: slice) -> None:
-        assert self.channels is not None
-        inputs = columns if self.input_axis == 1 else slice(row, row + len(nonzero))
-        self.channels[inputs] += np.count_nonzero(nonzero, axis=1 - self.input_axis)
-
     def _add_largest(self, words: Words) -> None:
         largest, first_not_finite = int(words.max()), FORMATS[self.dtype].first_not_finite
         if largest >= first_not_finite:
@@ -220,8 +224,8 @@ class _Scan:
         word = np.array([self.largest_word], FORMATS[self.dtype].word)
         return float(magnitudes_of(word, self.dtype)[0])
 
-    def _counts(self) -> tuple[int, dict[int, tuple[int, ...]]]:
-        """Non-zeros, and by M how many groups of M hold 0, 1, ... M of them; groups must fill the input dimension."""
+    def _groups_by_nonzeros(self) -> dict[int, tuple[int, ...]]:
+        """By M, how many groups of M hold 0, 1, ... M non-zeros; none where they do not fill the input dimension."""
         of_pattern = np.zeros(1, np.int64)  # bits set in each pattern
         for _ in range(BLOCK):
             of_pattern = np.concatenate([of_pattern, of_pattern + 1])
@@ -235,12 +239,11 @@ class _Scan:
             groups[m] = tuple(counts.tolist()) if self.shape[self.input_axis] % m == 0 else (0,) * (m + 1)
             halves = patterns.reshape(2 ** (m // 2), -1)
             patterns = halves.sum(axis=0) + halves.sum(axis=1)
-        return int(patterns[1]) + self.full, groups
+        return groups
 
     def result(self, magnitudes: Magnitudes) -> TensorStatistics:
         """What has been counted, joined with statistics of magnitudes."""
         rows, columns = self.shape
-        nonzeros, groups = self._counts()
         zero_rows = rows - int(np.count_nonzero(self.used_rows))
         column_bits = np.unpackbits(self.used_columns.view(np.uint8), bitorder="little")[:columns]
         zero_columns = columns - int(np.count_nonzero(column_bits))
@@ -250,7 +253,7 @@ class _Scan:
         )
         return TensorStatistics(
             elements=rows * columns,
-            zeros=rows * columns - nonzeros,
+            zeros=rows * columns - self.nonzeros,
             not_finite=self.not_finite,
             outputs=outputs,
             zero_outputs=zero_outputs,
@@ -258,7 +261,7 @@ class _Scan:
             zero_inputs=zero_inputs,
             blocks=self.blocks,
             zero_blocks=self.zero_blocks,
-            groups_by_nonzeros=groups,
+            groups_by_nonzeros=self._groups_by_nonzeros(),
             nonzeros_by_input=self.channels,
             magnitudes=magnitudes,
         )

@@ -35,8 +35,8 @@ CASES = {
 }
 
 
-def weights(kind: str) -> np.ndarray:
-    """A tensor of 32 MiB that the file repeats: normal bf16 weights, some of them zero."""
+def write(path: str, kind: str) -> None:
+    """A file that repeats a tensor of 32 MiB: normal bf16 weights, some of them zero."""
     rng = np.random.default_rng(0)
     size = (4096, 4096)
     words = (rng.normal(0, 0.02, size).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
@@ -45,7 +45,9 @@ def weights(kind: str) -> np.ndarray:
         words[rng.random(size) < 0.5] = 0
     if kind == "2:4":
         words[:, 0::4] = words[:, 3::4] = 0
-    return words
+    with open(path, "wb") as file:
+        for _ in range(FILE_BYTES // words.nbytes):
+            words.tofile(file)
 
 
 def cpu_s(work: str, path: str, shape: tuple[int, ...], axis: int, exact: bool) -> tuple[float, int]:
@@ -60,13 +62,12 @@ def cpu_s(work: str, path: str, shape: tuple[int, ...], axis: int, exact: bool) 
     return time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def in_a_process(work: str, path: str, case: str) -> tuple[float, int]:
-    """`cpu_s` in a process of its own."""
-    output = subprocess.run(
-        [sys.executable, __file__, work, path, case], check=True, capture_output=True, text=True
-    ).stdout
-    seconds, memory = output.split()
-    return float(seconds), int(memory)
+def in_a_process(work: str, path: str, case: str) -> list[float]:
+    """What this file does with three arguments, in a process of its own, and the numbers it prints."""
+    process = subprocess.run(
+        [sys.executable, __file__, work, path, case], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return [float(number) for number in process.stdout.split()]
 
 
 def main() -> None:
@@ -76,24 +77,23 @@ def main() -> None:
         held = ""
         for case, (kind, *_) in CASES.items():
             if kind != held:
-                with open(path, "wb") as file:
-                    block = weights(held := kind)
-                    for _ in range(FILE_BYTES // block.nbytes):
-                        block.tofile(file)
+                in_a_process("write", path, held := kind)
                 in_a_process("sum", path, case)
             taken = {work: [in_a_process(work, path, case) for _ in range(RUNS)] for work in ("sum", "scan")}
             plain_s, scan_s = (statistics.median(run[0] for run in taken[work]) for work in ("sum", "scan"))
-            memory = max(run[1] for run in taken["scan"])
+            memory_bytes = 1024 * max(run[1] for run in taken["scan"])
             print(
                 f"{case:47} {FILE_BYTES / scan_s / 1e9:5.2f} GB per CPU-second (goal 3), "
-                f"{plain_s / scan_s:.2f} of np.sum (goal 0.2), {memory * 1024 / 1e6:.0f} MB resident (goal 300)",
+                f"{plain_s / scan_s:.2f} of np.sum (or 0.2), {memory_bytes / 1e6:.0f} MB resident (goal 300)",
                 flush=True,
             )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        _, shape, axis, exact = CASES[sys.argv[3]]
-        print(*cpu_s(sys.argv[1], sys.argv[2], shape, axis, exact))
-    else:
-        main()
+    match sys.argv[1:]:
+        case ["write", path, kind]:
+            write(path, kind)
+        case [work, path, case]:
+            print(*cpu_s(work, path, *CASES[case][1:]))
+        case _:
+            main()
