@@ -25,11 +25,8 @@ from npuwatt.record import Record
 
 BLOCK = 16  # side of a block, and bits of a pattern
 GROUPS = (2, 4, 8, 16)  # M of N:M
-TILE, PIECE, WHOLE_TILE = (
-    2**22,
-    2**19,
-    2**18,
-)  # words: a tile's bits and a piece's words stay in a core's cache
+# Words at a time: bits of a tile and words of a piece stay in a core's cache; numbers of the last take more room.
+TILE, PIECE, WHOLE_TILE = 2**22, 2**19, 2**18
 
 
 class TensorStatistics(Record):
@@ -129,7 +126,7 @@ def statistics(
 
 
 def merged(several: Sequence[TensorStatistics]) -> TensorStatistics:
-    """Of several tensors together: counts add up; input channels differ, so theirs are left out."""
+    """Of one or more tensors together: counts add up; input channels differ, so theirs are left out."""
     names = (
         "elements", "zeros", "not_finite", "outputs", "zero_outputs", "inputs", "zero_inputs", "blocks", "zero_blocks",
     )  # fmt: skip
@@ -178,11 +175,8 @@ class _Scan:
                 full if count == words.size else np.packbits(words != 0, axis=1, bitorder="little")
             )
             if self.channels is not None:
-                inputs = (
-                    columns
-                    if self.input_axis == 1
-                    else slice(rows.start + row, rows.start + row + len(piece))
-                )
+                down = slice(rows.start + row, rows.start + row + len(piece))
+                inputs = columns if self.input_axis == 1 else down
                 self.channels[inputs] += np.count_nonzero(words, axis=1 - self.input_axis)
         self.nonzeros += nonzeros
         self.blocks += (height // BLOCK) * (width // BLOCK)
