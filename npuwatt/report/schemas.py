@@ -11,7 +11,7 @@ from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.explore.sweep import MACRO
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
-from npuwatt.report import audit_schemas
+from npuwatt.report import audit_schemas, scan_schemas
 from npuwatt.report.schema_parts import (
     COUNT,
     FLAG,
@@ -336,7 +336,7 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
 }  # fmt: skip
-_ROOTS |= audit_schemas.ROOTS
+_ROOTS |= audit_schemas.ROOTS | scan_schemas.ROOTS
 NAMES = tuple(_ROOTS)
 
 
