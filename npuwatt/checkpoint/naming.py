@@ -23,7 +23,7 @@ _OPS = (
     (r"kv_b_proj", "kv_up"),
     (r"([qkv]|qkv|q_k_v|query_key_value)_proj|c_attn|W_pack|Wqkv|query_key_value|in_proj_weight", "qkv"),
     (r"(self|attention)\.(query|key|value|wq|wk|wv)|attention\.w[qkv]|attention\.[qkv]_lin|attn\.qkv", "qkv"),
-    (r"o_proj|attn\.(c_proj|out_proj|Wo|proj)|attention\.(output\.dense|wo|out_lin|dense)", "attention_out"),
+    (r"o_proj|(self_)?attn\.(c_proj|out_proj|Wo|proj)|attention\.(output\.dense|wo|out_lin|dense)", "attention_out"),
     (r"self_attention\.dense|attention\.out_proj", "attention_out"),
     (r"gate_proj|up_proj|gate_up_proj|c_fc|fc1|fc_in|dense_h_to_4h|intermediate\.dense|lin1|mlp\.Wi", "ffn_up"),
     (r"feed_forward\.w[13]", "ffn_up"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from npuwatt.checkpoint.files import BITS, MOST_JSON_BYTES, Stored, file_size, json_object, unreadable
 from npuwatt.checkpoint.number_formats import Words
-from npuwatt.errors import NpuwattError, did_you_mean, shown
+from npuwatt.errors import NpuwattError, shown
 
 MOST_AXES = 16
 MOST_LENGTH = 2**48  # of an axis, and of a file: more than any file system holds
@@ -92,12 +92,11 @@ def _entry(path: str, name: str, entry: Any) -> _Entry:
         raise NpuwattError(f"{here}: {shown(entry)} given; expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        near = did_you_mean(dtype, BITS) if isinstance(dtype, str) else ""
-        raise NpuwattError(
-            f"{here}: unknown dtype {shown(dtype)}{near or '; expected one of ' + ', '.join(BITS)}"
-        )
+        raise NpuwattError(f"{here}: unknown dtype {shown(dtype)}; expected one of {', '.join(BITS)}")
     if not _are_lengths(shape) or len(shape) > MOST_AXES:
-        raise NpuwattError(f"{here}: shape {shown(shape)} given; expected a list of whole numbers, 0 or more")
+        raise NpuwattError(
+            f"{here}: shape {shown(shape)} given; expected a list of whole numbers from 0 to 2^48"
+        )
     if not _are_lengths(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise NpuwattError(
             f"{here}: data_offsets {shown(offsets)} given; expected two ascending whole numbers"

@@ -59,7 +59,7 @@ class Scan(Record):
     files: tuple[str, ...]
     tensors: tuple[ScannedTensor, ...]
     unread: tuple[Unread, ...]
-    others: int  # tensors that are no matrices: norms, biases, scales
+    others: int  # tensors that are no weights of layers: norms, biases, scales, tables of positions
     notes: tuple[str, ...]
 
     def linear(self) -> Group:
@@ -90,7 +90,9 @@ def scan(
     """
     told = checkpoint.config.get("quantization_config")
     found, others = matrices(checkpoint.tensors, told if isinstance(told, dict) else {})
-    chosen, unread, notes = placed((one for one in found if isinstance(one, Matrix)), checkpoint.config)
+    whole = [one for one in found if isinstance(one, Matrix)]
+    chosen, unread, notes = placed(whole, checkpoint.config)
+    looked_up = len(whole) - len(chosen) - len(unread)
     unread += [one for one in found if isinstance(one, Unread)]
     total, done = sum(one.matrix.size_bytes for one in chosen), 0
     tensors: list[ScannedTensor] = []
@@ -117,7 +119,7 @@ def scan(
         files=checkpoint.files,
         tensors=tuple(tensors),
         unread=tuple(unread),
-        others=len(others),
+        others=len(others) + looked_up,
         notes=(*notes, *_uncounted(others, tensors)),
     )
 
