@@ -13,6 +13,7 @@ from npuwatt.checkpoint.files import BITS, Stored
 from npuwatt.checkpoint.layouts import LayoutError, Matrix, Unread, matrices
 
 Values = npt.NDArray[Any]
+Parts = dict[str, tuple[str, Values]]  # type and numbers of each tensor of a module
 ROWS, COLUMNS = 48, 64
 
 
@@ -24,7 +25,7 @@ def stored(name: str, dtype: str, values: Values) -> Stored:
     )  # fmt: skip
 
 
-def found_in(parts: dict[str, tuple[str, Values]], **told: Any) -> Matrix | Unread:
+def found_in(parts: Parts, **told: Any) -> Matrix | Unread:
     tensors = tuple(stored(f"layer.q_proj.{name}", dtype, values) for name, (dtype, values) in parts.items())
     (found,), _ = matrices(tensors, told)
     assert found.name == "layer.q_proj.weight"
@@ -55,7 +56,7 @@ def two_of_four(rng: np.random.Generator) -> Values:
     return words * order.reshape(words.shape).astype(np.uint16)
 
 
-def as_bitmask(words: Values) -> dict[str, tuple[str, Values]]:
+def as_bitmask(words: Values) -> Parts:
     return {
         "compressed": ("BF16", words[words != 0].reshape(ROWS, -1)),
         "bitmask": ("U8", np.packbits(words != 0, axis=1, bitorder="little")),
@@ -99,7 +100,7 @@ def test_a_bitmask_that_counts_otherwise_is_refused(rng: np.random.Generator, ch
 
 def test_marlin_24_is_half_full_by_its_form() -> None:
     kept = ROWS * COLUMNS // 2
-    parts = {
+    parts: Parts = {
         "weight_packed": ("I32", np.zeros((COLUMNS // 32, kept // 8 // (COLUMNS // 32)), np.int32)),
         "scale_packed": ("F16", np.zeros((1, ROWS), np.float16)),
         "meta": ("I16", np.zeros((COLUMNS, kept // 8 // COLUMNS), np.int16)),
@@ -115,7 +116,8 @@ def test_marlin_24_is_half_full_by_its_form() -> None:
 def packed_rows(codes: Values) -> Values:
     """Eight neighbours of a row in a word, the first lowest."""
     eights = codes.reshape(codes.shape[0], -1, 8).astype(np.uint32)
-    return np.bitwise_or.reduce(eights << (4 * np.arange(8, dtype=np.uint32)), axis=2).view(np.int32)
+    words: Values = np.bitwise_or.reduce(eights << (4 * np.arange(8, dtype=np.uint32)), axis=2)
+    return words.view(np.int32)
 
 
 def signed(words: Values) -> Values:
@@ -144,7 +146,7 @@ def test_pack_quantized_with_zero_points_is_zero_at_those_of_its_group(
 ) -> None:
     codes, zeros = rng.integers(0, 16, (ROWS, COLUMNS)), rng.integers(0, 16, (ROWS, 4))
     group = np.repeat(np.arange(4), COLUMNS // 4)
-    parts = {
+    parts: Parts = {
         "weight_packed": ("I32", packed_rows(codes)),
         "weight_scale": ("BF16", np.ones((ROWS, 4), np.uint16)),
         "weight_shape": ("I64", np.array([ROWS, COLUMNS])),
@@ -156,9 +158,9 @@ def test_pack_quantized_with_zero_points_is_zero_at_those_of_its_group(
     assert np.array_equal(signed(words_of(found_in(parts))), codes - zeros[:, group])
 
 
-def gptq(codes: Values, zeros: Values, group: Values | None = None) -> dict[str, tuple[str, Values]]:
+def gptq(codes: Values, zeros: Values, group: Values | None = None) -> Parts:
     """Codes (outputs, inputs) and stored zero points (groups, outputs) as GPTQ packs them."""
-    parts = {
+    parts: Parts = {
         "qweight": ("I32", np.ascontiguousarray(packed_rows(codes).T)),
         "qzeros": ("I32", packed_rows(zeros)),
         "scales": ("F16", np.ones(zeros.shape, np.float16)),
@@ -217,7 +219,7 @@ def test_awq_is_zero_at_its_zero_points(rng: np.random.Generator) -> None:
 
 
 BYTES = np.zeros((ROWS, COLUMNS), np.uint8)
-UNREAD = {
+UNREAD: dict[str, tuple[Parts, str]] = {
     "eight bits": (
         {"weight_packed": ("I32", np.zeros((ROWS, COLUMNS // 4), np.int32)), "weight_scale": ("F32", np.ones((ROWS, 1), np.float32)),
          "weight_shape": ("I64", np.array([ROWS, COLUMNS]))},
@@ -250,7 +252,7 @@ def test_what_cannot_be_told_is_said_and_not_guessed(name: str) -> None:
 
 
 def test_norms_biases_and_scales_are_no_matrices() -> None:
-    parts = {
+    parts: Parts = {
         "weight": ("F8_E4M3", BYTES),
         "weight_scale": ("F32", np.ones((ROWS, 1), np.float32)),
         "bias": ("F32", np.ones(ROWS, np.float32)),

@@ -10,6 +10,7 @@ from npuwatt.checkpoint.layouts import Matrix
 from npuwatt.checkpoint.naming import Placed, is_looked_up, op_of, placed
 from npuwatt.preset.library import index
 from npuwatt.study.scenario import load_network
+from npuwatt.workload.network import Transformer
 from npuwatt.workload.request import Request
 from npuwatt.workload.transformer import prefill_ops
 
@@ -96,9 +97,15 @@ def test_every_op_of_a_name_is_one_that_networks_have() -> None:
         op.name
         for name, entry in index()["networks"].items()
         if entry["kind"] == "transformer"
-        for op in prefill_ops(load_network(name).record, request)
+        for op in prefill_ops(transformer(name), request)
     }
     assert {op for op in NAMES.values() if op} <= known
+
+
+def transformer(name: str) -> Transformer:
+    found = load_network(name).record
+    assert isinstance(found, Transformer)
+    return found
 
 
 def matrix(name: str, *shape: int) -> Matrix:

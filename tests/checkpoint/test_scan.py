@@ -130,7 +130,7 @@ def llama(tmp_path: Path, packed: Any) -> tuple[Path, dict[str, Values]]:
             weights[f"model.layers.{layer}.{name}.weight"] = values
     norms = {f"model.layers.{layer}.input_layernorm.weight": np.ones(HIDDEN) for layer in range(LAYERS)}
     stored = weights | norms
-    places = {}
+    places: dict[str, str] = {}
     for shard, names in enumerate((list(stored)[:6], list(stored)[6:]), 1):
         file = f"model-{shard:05}-of-00002.safetensors"
         (tmp_path / file).write_bytes(packed({name: ("BF16", bf16(stored[name])) for name in names}))

@@ -274,7 +274,7 @@ def test_a_bar_is_shown_on_a_terminal_and_ends_once(
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     times = iter(range(100))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("npuwatt.cli.progress.time.monotonic", lambda: float(next(times)))
     bar = progress.Progress(4_000_000, "4 MB", quiet=bool(more))
     for done in (1_000_000, 4_000_000):
         bar(done)
