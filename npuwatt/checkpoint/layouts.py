@@ -60,7 +60,9 @@ def matrices(tensors: tuple[Stored, ...], told: Told) -> tuple[list[Matrix | Unr
         if packed is not None:
             found.append(packed)
         for last, part in parts.items():
-            if packed is not None and last not in ("weight", "bias"):
+            if packed is not None and last == "weight":
+                found.append(Unread(name=part.name, reason="stands beside its packed form"))
+            if packed is not None:
                 continue
             one = _plain(part, parts, modules)
             if one is None:

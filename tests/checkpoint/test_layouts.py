@@ -90,6 +90,26 @@ def test_a_bitmask_gives_back_the_weights(rng: np.random.Generator, columns: int
     assert np.array_equal(words_of(found), words)
 
 
+def test_the_parts_of_a_packed_weight_may_be_named_after_the_module_or_the_weight(
+    rng: np.random.Generator,
+) -> None:
+    parts = as_bitmask(two_of_four(rng))
+    names = []
+    for prefix in ("fc1", "fc1.weight"):
+        tensors = [stored(f"{prefix}.{name}", dtype, values) for name, (dtype, values) in parts.items()]
+        names += [one.name for one in matrices(tuple(tensors), {})[0]]
+    assert names == ["fc1.weight", "fc1.weight"]
+
+
+def test_a_plain_weight_beside_its_packed_form_does_not_count_twice(rng: np.random.Generator) -> None:
+    parts = as_bitmask(two_of_four(rng)) | {"weight": ("U8", BYTES)}
+    tensors = [stored(f"fc1.{name}", dtype, values) for name, (dtype, values) in parts.items()]
+    packed, plain = matrices(tuple(tensors), {})[0]
+    assert isinstance(packed, Matrix)
+    assert isinstance(plain, Unread)
+    assert plain.reason == "stands beside its packed form"
+
+
 @pytest.mark.parametrize("change", [0x00, 0xFF])
 def test_a_bitmask_that_counts_otherwise_is_refused(rng: np.random.Generator, change: int) -> None:
     parts = as_bitmask(two_of_four(rng))
