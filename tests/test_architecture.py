@@ -42,7 +42,7 @@ PLAIN = {
     "last", "head_tokens", "fits", "values", "context_tokens", "matrix", "embedding", "vector",
     "numbers", "uneven", "needed", "chosen", "count", "groups", "collectives", "expert_layers", "local_experts", "prompt_steps",
     "is_mixture", "is_hybrid", "is_fp8", "overhead_bound", "metrics", "measured", "jacobian", "inside", "outside", "hardware", "swapped", "predicted", "baseline", "ratios", "cost", "places", "errors", "spread", "roofline", "classes", "parameters",
-    "largest", "mean_square",
+    "largest", "mean_square", "weight_density", "activation_density", "density", "effectual_density", "density_covariance", "index_bits",
 }  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))
