@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from npuwatt.study.estimate import estimate
     from npuwatt.study.imports import import_model
     from npuwatt.study.presets import check_presets, show_preset
+    from npuwatt.study.sparsity import sparsity
 
 __all__ = [
     "NpuwattError",
@@ -43,6 +44,7 @@ __all__ = [
     "list_presets",
     "schema_of",
     "show_preset",
+    "sparsity",
     "sweep",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "list_presets": "preset.library",
     "schema_of": "report.schemas",
     "show_preset": "study.presets",
+    "sparsity": "study.sparsity",
     "sweep": "explore.sweep",
 }
 

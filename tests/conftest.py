@@ -368,3 +368,19 @@ def write_runs(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def write() -> Any:
     """`write(path, rows)`: a measurement file."""
     return write_runs
+
+
+def safetensors_bytes(tensors: Mapping[str, tuple[str, Any]]) -> bytes:
+    """Arrays by name, each with its type, as the safetensors format lays them out."""
+    header, data = {}, b""
+    for name, (dtype, values) in tensors.items():
+        place = [len(data), len(data) + values.nbytes]
+        header[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": place}
+        data += values.tobytes()
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.fixture(scope="session")
+def packed() -> Any:
+    return safetensors_bytes

@@ -22,6 +22,8 @@ FLOORS = {
     "units": 2,
     "preset": 3,
     "workload": 3,
+    "checkpoint": 3,
+    "checkpoint": 3,
     "device": 4,
     "study": 5,
     "explore": 6,
@@ -32,7 +34,7 @@ FLOORS = {
     "__main__": 11,
 }
 GROUND = {"", "errors", "arrays", "record", "require", "units"}
-MODELS = {"workload": GROUND, "device": GROUND | {"workload"}}
+MODELS = {"workload": GROUND, "checkpoint": GROUND, "checkpoint": GROUND, "device": GROUND | {"workload"}}
 # Numbers that need no unit: counts and shares whose name is a term of the field, and evidence of any unit.
 PLAIN = {
     "batch", "input_len", "output_len", "output_tokens", "all_tokens", "tokens", "layers", "devices", "devices_needed",
@@ -40,6 +42,7 @@ PLAIN = {
     "last", "head_tokens", "fits", "values", "context_tokens", "matrix", "embedding", "vector",
     "numbers", "uneven", "needed", "chosen", "count", "groups", "collectives", "expert_layers", "local_experts", "prompt_steps",
     "is_mixture", "is_hybrid", "is_fp8", "overhead_bound", "metrics", "measured", "jacobian", "inside", "outside", "hardware", "swapped", "predicted", "baseline", "ratios", "cost", "places", "errors", "spread", "roofline", "classes", "parameters",
+    "largest", "mean_square", "weight_density", "activation_density", "density", "effectual_density", "density_covariance", "index_bits",
 }  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,8 @@ from npuwatt.study.inference import devices_needed
 from npuwatt.study.scenario import Chosen, load_device, load_network, load_stack
 from npuwatt.study.serving import Work, mean_step, median_step_s, serving_work, step_costs
 from npuwatt.workload.network import Network, Transformer
+from npuwatt.workload.ops import NUMBERS, WHOLE, OpTable, Pattern
 from npuwatt.workload.ops import Kind as OpKind
-from npuwatt.workload.ops import OpTable
 from npuwatt.workload.request import Request, Width, arithmetic_dtype
 
 INPUT_TOKENS = {"lm-arena-chat": 400.0, "chat": 400.0, "gpqa": 220.0, "v2-chat": 90.0, "v2-code": 160.0}
@@ -336,29 +336,28 @@ def _points(work: Work) -> int:
 def _joined_ops(tables: Sequence[OpTable], points: Sequence[int]) -> OpTable:
     kept = [_keys(ops) for ops in tables]
     places = {key: place for place, key in enumerate(dict.fromkeys(chain.from_iterable(kept)))}
-    columns = {
-        name: np.full((sum(points), len(places)), 1.0 if name == "uneven" else 0.0)
-        for name in names_of(OpTable)
-        if name not in ("names", "kinds", "dtypes")
-    }
+    columns = {name: np.full((sum(points), len(places)), 1.0 if name in WHOLE else 0.0) for name in NUMBERS}
     start = 0
     for ops, keys, count in zip(tables, kept, points, strict=True):
         own = [places[key] for key in keys]
         for name, values in columns.items():
             values[start : start + count, own] = getattr(ops, name)
         start += count
-    names, kinds, dtypes, _ = zip(*places, strict=True)
-    return OpTable(names=names, kinds=kinds, dtypes=dtypes, **columns)
+    names, kinds, dtypes, stored, patterns, _ = zip(*places, strict=True)
+    return OpTable(names=names, kinds=kinds, dtypes=dtypes, stored=stored, patterns=patterns, **columns)
 
 
-def _keys(ops: OpTable) -> list[tuple[str, OpKind, str, int]]:
+_Key: TypeAlias = tuple[str, OpKind, str, str, Pattern, int]
+
+
+def _keys(ops: OpTable) -> list[_Key]:
     """What ops of several tables are told by; of those that share a name, as sums over two groups, each by its turn."""
-    found: list[tuple[str, OpKind, str, int]] = []
-    for name, kind, dtype in zip(ops.names, ops.kinds, ops.dtypes, strict=True):
+    found: list[_Key] = []
+    for words in zip(ops.names, ops.kinds, ops.dtypes, ops.stored, ops.patterns, strict=True):
         turn = 0
-        while (name, kind, dtype, turn) in found:
+        while (*words, turn) in found:
             turn += 1
-        found.append((name, kind, dtype, turn))
+        found.append((*words, turn))
     return found
 
 

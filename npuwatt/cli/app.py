@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "npuwatt.cli.accuracy",
         "Signal over noise of products in memory cells, from programming on.",
     ),
+    "sparsity": (
+        "npuwatt.cli.sparsity",
+        "What zeros save on each device, what they cost in accuracy, and which software runs them.",
+    ),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",

@@ -86,16 +86,16 @@ def wants_color(stream: TextIO, no_color: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
-def check_output(output: str | None) -> None:
+def check_output(output: str | None, option: str = "--output") -> None:
     """Fail before any work if a file cannot come to be where it is wanted."""
     if output is None or output == "-":
         return
     if not output or os.path.isdir(output) or output.endswith(os.sep):
-        raise NpuwattError(f"--output {shown(output)}: is a folder; expected a file")
+        raise NpuwattError(f"{option} {shown(output)}: is a folder; expected a file")
     folder = os.path.dirname(os.path.abspath(output))
     if "\0" in output or not os.path.isdir(folder):
         raise NpuwattError(
-            f"--output {shown(output)}: there is no folder {shown(folder)}; expected a file in an existing one"
+            f"{option} {shown(output)}: there is no folder {shown(folder)}; expected a file in an existing one"
         )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
 from npuwatt.cli import options as o
 from npuwatt.cli.emit import check_format, check_output, opened
+from npuwatt.cli.progress import QUIET, Progress
 from npuwatt.errors import NpuwattError, say
 
 VARY = Annotated[
@@ -32,7 +30,6 @@ BEST = Annotated[
 ]
 TOP = Annotated[int, typer.Option("--top", metavar="N", help="How many points --best keeps.")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Count points and rows, and compute nothing.")]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 MOST_ROWS = 10_000  # that a table for people may have
 
 
@@ -58,6 +55,10 @@ def sweep(
     weights: o.WEIGHTS = None,
     activations: o.ACTIVATIONS = None,
     kv_cache: o.KV_CACHE = None,
+    pattern: o.PATTERN = None,
+    density: o.DENSITY = None,
+    activation_density: o.ACTIVATION_DENSITY = None,
+    densities: o.DENSITIES = None,
     constants: o.CONSTANTS = "sourced",
     changes: o.SET = None,
     presets: o.PRESETS = None,
@@ -104,24 +105,10 @@ def sweep(
 
         gc.freeze()
         gc.enable()
-        write_rows(found, stream, style, progress=_Progress(found.row_count, quiet), no_color=no_color)
-
-
-class _Progress:
-    """A bar on a terminal's standard error once a sweep has taken half a second."""
-
-    def __init__(self, rows: int, quiet: bool, stream: TextIO | None = None) -> None:
-        self.rows, self.stream = rows, stream or sys.stderr
-        self.shown = self.stream.isatty() and not quiet and not os.environ.get("CI")
-        self.start = self.last = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if not self.shown or now - self.start < 0.5 or (now - self.last < 0.1 and done < self.rows):
-            return
-        self.last = now
-        share = done / self.rows
-        bar = "#" * round(30 * share)
-        end = "\n" if done >= self.rows else ""
-        self.stream.write(f"\r[{bar:<30}] {100 * share:3.0f} % of {self.rows} rows{end}")
-        self.stream.flush()
+        write_rows(
+            found,
+            stream,
+            style,
+            progress=Progress(found.row_count, f"{found.row_count} rows", quiet),
+            no_color=no_color,
+        )

@@ -1,18 +1,26 @@
-"""model import: a Hugging Face config.json becomes a preset."""
+"""model import: a Hugging Face config.json becomes a preset; model scan: the zeros of a checkpoint."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from npuwatt.cli import options as o
-from npuwatt.cli.emit import check_format, check_output, emit, opened
+from npuwatt.cli.emit import check_format, check_output, emit, opened, write_together
+from npuwatt.cli.progress import QUIET, Progress
+from npuwatt.errors import NpuwattError, shown
+
+if TYPE_CHECKING:
+    from npuwatt.checkpoint.files import Stored
 
 ABOUT = """Networks of your own.
 
 \b
   npuwatt model import config.json --output presets/networks/mine.yaml
+  npuwatt model scan model.safetensors
 """
 _CONFIG = Annotated[str, typer.Argument(metavar="CONFIG", help="Path of a Hugging Face config.json.")]
 _NAME = Annotated[
@@ -69,4 +77,94 @@ def import_(
     return 0
 
 
-COMMANDS: tuple[Any, ...] = (import_,)
+_CHECKPOINT = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="A .safetensors file, an index of shards, or the folder of a model; .bin and .pt with npuwatt[torch]."
+    ),
+]  # fmt: skip
+_PER_CHANNEL = Annotated[
+    bool, typer.Option("--per-channel", help="Densities by input channel too, in JSON and --densities.")
+]
+_EXACT = Annotated[
+    bool, typer.Option("--exact", help="Count small weights in all, not in a sample: several times slower.")
+]
+_DENSITIES = Annotated[
+    str | None,
+    typer.Option(
+        "--densities", metavar="FILE", show_default="none",
+        help="Write the densities of all tensors as JSON, for --densities of other commands.",
+    ),
+]  # fmt: skip
+
+
+def scan(
+    path: _CHECKPOINT,
+    per_channel: _PER_CHANNEL = False,
+    exact: _EXACT = False,
+    densities: _DENSITIES = None,
+    quiet: QUIET = False,
+    style: o.FORMAT = None,
+    as_json: o.JSON = False,
+    output: o.OUTPUT = None,
+    no_color: o.NO_COLOR = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Count the zeros of a checkpoint, their pattern, and the weights that are nearly zero.
+
+    \b
+      npuwatt model scan model.safetensors
+      npuwatt model scan . --per-channel --densities densities.json
+    """
+    style = check_format(style, as_json)
+    check_output(output)
+    check_output(densities, "--densities")
+    from npuwatt.checkpoint.scan import scan as answer
+    from npuwatt.checkpoint.sources import open_checkpoint
+    from npuwatt.report.scan import densities_text, scan_record, scan_report
+
+    checkpoint = open_checkpoint(path, _read_pickled)
+    for option, target in (("--output", output), ("--densities", densities)):
+        _check_kept(option, target, checkpoint.files)
+    found = answer(checkpoint, per_channel=per_channel, exact=exact, progress=_progress(quiet))
+    record = scan_record(found)
+    if densities is not None:
+        write_together({densities: densities_text(record)})
+    emit(record, scan_report, style=style, output=output, no_color=no_color)
+
+
+def _check_kept(option: str, target: str | None, files: tuple[str, ...]) -> None:
+    """Fail before a checkpoint is overwritten by what is said about it."""
+    if (
+        target is not None
+        and os.path.exists(target)
+        and any(os.path.samefile(target, file) for file in files)
+    ):
+        raise NpuwattError(f"{option} {shown(target)}: is a file of the checkpoint; expected another")
+
+
+def _read_pickled(path: str) -> list[Stored]:
+    """Tensors of a .bin or .pt file, by a package that not everyone has."""
+    from npuwatt.extras.need import need
+
+    need("torch", "torch")
+    from npuwatt.extras.torch_checkpoint import read_pickled
+
+    return read_pickled(path)
+
+
+def _progress(quiet: bool) -> Callable[[int, int], None]:
+    """A bar that learns how much there is to do with its first step."""
+    from npuwatt.units import show
+
+    bars: list[Progress] = []
+
+    def tell(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Progress(total, show(total, "_bytes"), quiet))
+        bars[0](done)
+
+    return tell
+
+
+COMMANDS: tuple[Any, ...] = (import_, scan)

@@ -113,6 +113,36 @@ DATA_PARALLEL = Annotated[
 WEIGHTS = Annotated[str | None, _width("--weights", "weights")]
 ACTIVATIONS = Annotated[str | None, _width("--activations", "activations")]
 KV_CACHE = Annotated[str | None, _width("--kv-cache", "the key-value cache")]
+PATTERNS = ("dense", "unstructured", "1:2", "2:4", "4:8", "block")
+PATTERN = Annotated[
+    str | None,
+    typer.Option(
+        "--pattern", envvar="NPUWATT_PATTERN", metavar="PATTERN", rich_help_panel=_REQUEST, show_default="dense",
+        help=f"Where zeros lie among weights: {', '.join(PATTERNS)}.",
+        autocompletion=lambda incomplete: list(PATTERNS),
+    ),
+]  # fmt: skip
+DENSITY = Annotated[
+    float | None,
+    typer.Option(
+        "--density", envvar="NPUWATT_DENSITY", metavar="SHARE", rich_help_panel=_REQUEST,
+        help="Share of weights that are not zero; without --pattern they lie anywhere.", show_default="what the pattern leaves",
+    ),
+]  # fmt: skip
+ACTIVATION_DENSITY = Annotated[
+    float | None,
+    typer.Option(
+        "--activation-density", envvar="NPUWATT_ACTIVATION_DENSITY", metavar="SHARE", rich_help_panel=_REQUEST,
+        help="Share of activations that are not zero, of those that weights multiply.", show_default="1",
+    ),
+]  # fmt: skip
+DENSITIES = Annotated[
+    str | None,
+    typer.Option(
+        "--densities", envvar="NPUWATT_DENSITIES", metavar="FILE", rich_help_panel=_REQUEST, show_default="none",
+        help="Zeros as 'npuwatt model scan --densities' found them, op by op.",
+    ),
+]  # fmt: skip
 CONSTANTS = Annotated[
     str,
     typer.Option(
@@ -164,7 +194,7 @@ DEBUG = Annotated[bool, typer.Option("--debug", rich_help_panel=_OUTPUT, help="S
 
 _ASKED = (
     "network", "input_len", "output_len", "batch", "stack", "prefill", "expert_parallel", "data_parallel", "weights",
-    "activations", "kv_cache", "constants",
+    "activations", "kv_cache", "pattern", "density", "activation_density", "densities", "constants",
 )  # fmt: skip
 
 

@@ -12,8 +12,9 @@ from npuwatt import require
 from npuwatt.arrays import Array, Real, side_by_side
 from npuwatt.device.costs import OpCosts
 from npuwatt.device.roofline import roofline_time_s
+from npuwatt.device.sparsity import ZeroSkipping, ZeroWork, zero_work
 from npuwatt.errors import NpuwattError
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 from npuwatt.workload.ops import OpTable
 from npuwatt.workload.request import WIDTHS, next_wider
 
@@ -79,6 +80,7 @@ class Accelerator(Record):
     movement_overhead_ratio: Real = 0.0  # control, queues and wires, per joule of the bare data path
     regulator_efficiency_fraction: Real = 1.0
     link: Link | None = None
+    sparsity: ZeroSkipping | None = None  # none: zeros are numbers like others
 
     kind: ClassVar[Literal["accelerator"]] = "accelerator"
 
@@ -118,7 +120,7 @@ class Accelerator(Record):
 
 def check_headroom(chip: Accelerator, others_w: Real = 0.0, *, name: str = "power_cap") -> None:
     """Raise NpuwattError unless the cap leaves room for work above what the board draws at rest."""
-    room_w = chip.power_cap_w - chip.static_power_w - chip.clocks_power_w - others_w
+    room_w = _headroom_w(chip) - others_w
     least_w = float(np.min(room_w))
     if least_w <= 0:
         rest = "what the board draws at rest (static_power, clocks_power and standby)"
@@ -183,15 +185,30 @@ def board_energy_j(
 
 def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> OpCosts:
     """Time and dynamic energy of each op on `devices` boards that share the work evenly."""
+    if chip.sparsity is None or not ops.has_zeros:
+        return _costs(chip, ops, devices)
+    return _costs_with_zeros(chip, ops, zero_work(chip.sparsity, ops), devices)
+
+
+def _costs(
+    chip: Accelerator,
+    ops: OpTable,
+    devices: Real,
+    *,
+    supply_ratio: Real = 1.0,
+    arithmetic_ratio: Real = 1.0,
+    time_ratio: Real = 1.0,
+) -> OpCosts:
+    """Costs of ops whose multipliers take only a part of the operands, the energy and the time of dense work."""
     memory_bytes = ops.memory_bytes
-    moved = level_bytes(chip.levels, memory_bytes, ops.macs, ops.operand_bytes)
+    moved = level_bytes(chip.levels, memory_bytes, ops.macs * supply_ratio, ops.operand_bytes)
     peak = _by_op(chip.peak_macs_per_s, ops.dtypes, chip.peak_macs_per_s) * chip.utilization_fraction
     mac_energy = _by_op(chip.mac_energy_j_per_mac, ops.dtypes, chip.peak_macs_per_s)
     if "experts" in ops.kinds:
         grouped = np.array([[kind == "experts" for kind in ops.kinds]])
         peak = peak * np.where(grouped, chip.experts_utilization_fraction, 1.0)
         mac_energy = mac_energy * np.where(grouped, chip.experts_energy_ratio, 1.0)
-    limits_s = {"compute": ops.macs / (devices * peak)}
+    limits_s = {"compute": ops.macs / (devices * peak) * time_ratio}
     for i, (name, level) in enumerate(chip.levels.items()):
         if np.any(level.bandwidth_bytes_per_s):
             limit = "on_chip" if i else "memory"
@@ -201,7 +218,8 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
                 * np.where(unlimited, np.inf, level.bandwidth_bytes_per_s)
                 * level.utilization_fraction
             )
-            limits_s[limit] = np.maximum(limits_s.get(limit, 0.0), moved[name] / rate)
+            waited_bytes = moved[name] if i else moved[name] + ops.weight_bytes * ops.weights_stall_ratio
+            limits_s[limit] = np.maximum(limits_s.get(limit, 0.0), waited_bytes / rate)
     links_j = ops.link_bytes * 0.0
     if chip.link:
         sent_per_s = devices * chip.link.bandwidth_bytes_per_s * chip.link.utilization_fraction
@@ -212,7 +230,66 @@ def accelerator_costs(chip: Accelerator, ops: OpTable, devices: Real = 1.0) -> O
     if np.any(chip.cache_energy_j_per_byte):
         nearest = next(reversed(level_j))
         level_j[nearest] = level_j[nearest] + ops.kv_bytes * chip.cache_energy_j_per_byte
-    energy_j = board_energy_j(chip, ops.macs * mac_energy, level_j, links=links_j)
+    energy_j = board_energy_j(chip, ops.macs * mac_energy * arithmetic_ratio, level_j, links=links_j)
     return OpCosts(
         time_s=time_s, limits_s=limits_s, energy_j=energy_j, level_bytes=moved, level_energy_j=level_j
     )
+
+
+def _costs_with_zeros(chip: Accelerator, ops: OpTable, work: ZeroWork, devices: Real) -> OpCosts:
+    """Costs of what zeros leave to do, with what it takes to know it, and what keeps it from taking less time."""
+    stored = replace(ops, weight_bytes=ops.weight_bytes * work.stored_ratio)
+    supply = (work.value_ratio + 1) / 2  # of the two operands of a MAC, weights come without their zeros
+
+    def run(table: OpTable, time_ratio: Array) -> OpCosts:
+        return _costs(
+            chip, table, devices,
+            supply_ratio=supply, arithmetic_ratio=work.arithmetic_ratio, time_ratio=time_ratio,
+        )  # fmt: skip
+
+    values = replace(ops, weight_bytes=ops.weight_bytes * work.value_ratio)
+    least_s = run(values, work.balanced_ratio).time_s
+    told_s = run(stored, work.balanced_ratio).time_s
+    waiting_s = run(stored, work.waiting_ratio).time_s
+    costs = run(stored, work.time_ratio)
+    if np.any(work.speedup_ratio):
+        costs = _as_measured(
+            costs, _costs(chip, ops, devices), work.speedup_ratio, _headroom_w(chip) * devices
+        )
+    metadata_j, handling_j = _metadata_j(chip, ops, work)
+    energy_j = costs.energy_j | {"overhead": costs.energy_j["overhead"] + handling_j}
+    lost_s = {
+        "metadata": told_s - least_s,
+        "imbalance": waiting_s - told_s,
+        "kernels": costs.time_s - waiting_s,
+    }
+    return replace(costs, energy_j=energy_j, metadata_j=metadata_j + handling_j, lost_s=lost_s)
+
+
+def _as_measured(costs: OpCosts, dense: OpCosts, speedup: Array, headroom_w: Real) -> OpCosts:
+    """Costs of ops that are no faster than dense ones times a measured speed-up, 0 where there is none.
+
+    Dense kernels were timed under the power limit of their board, so what that adds to their time counts.
+    """
+    dense_j = reduce(np.add, dense.energy_j.values())
+    least_s = np.maximum(dense.time_s, dense_j / headroom_w) / np.where(speedup > 0, speedup, np.inf)
+    held = least_s > costs.time_s
+    slower = np.where(held, least_s, costs.time_s) / costs.time_s
+    limits_s = {name: seconds * slower for name, seconds in costs.limits_s.items()}
+    return replace(costs, time_s=costs.time_s * slower, limits_s=limits_s)
+
+
+def _metadata_j(chip: Accelerator, ops: OpTable, work: ZeroWork) -> tuple[Array, Array]:
+    """Energy at the board's input of bringing metadata, and of decoding it and finding what is worth a MAC."""
+    assert chip.sparsity is not None  # the caller saw to it
+    told_bytes = ops.weight_bytes * work.metadata_ratio
+    each_j = reduce(np.add, (level.read_energy_j_per_byte for level in chip.levels.values()))
+    lost = 1 / chip.regulator_efficiency_fraction
+    handling_j = told_bytes * chip.sparsity.decode_energy_j_per_byte
+    handling_j = handling_j + ops.macs * work.searched_ratio * chip.sparsity.intersection_energy_j_per_mac
+    return told_bytes * each_j * (1 + chip.movement_overhead_ratio) * lost, handling_j * lost
+
+
+def _headroom_w(chip: Accelerator) -> Real:
+    """Power that is left for work under the cap."""
+    return chip.power_cap_w - chip.static_power_w - chip.clocks_power_w

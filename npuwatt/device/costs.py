@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from npuwatt.record import Record
 COMPONENTS = ("arithmetic", "conversion", "on_chip", "dram", "links", "overhead", "static")
 """Where energy can go: multipliers; DAC and ADC; caches, buffers and wires; main memory; links between devices;
 control and voltage regulators; and what is drawn all the time."""
+LOSSES = ("metadata", "imbalance", "kernels")
+"""What keeps zeros from saving time: bytes that say where they are, lanes that wait, and imperfect skipping or kernels."""
 LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power", "software")
 """What can set the time."""
 
@@ -24,6 +26,8 @@ class OpCosts(Record):
     energy_j: dict[str, Array]  # by component
     level_bytes: dict[str, Array]
     level_energy_j: dict[str, Array]
+    metadata_j: Real = 0.0  # of that, for saying and finding where non-zeros are, at the board's input
+    lost_s: Mapping[str, Array] = {}  # of time_s, to what keeps zeros from saving more, one of LOSSES
 
     def owners(self) -> Array:
         """For each op, which of `limits_s` (by its place) takes longest: (..., L)."""

@@ -9,6 +9,7 @@ import numpy as np
 from npuwatt.arrays import Real
 from npuwatt.device.accelerator import Accelerator, accelerator_costs
 from npuwatt.device.costs import OpCosts
+from npuwatt.device.sparsity import weight_ratios
 from npuwatt.record import replace
 from npuwatt.workload.ops import OpTable
 
@@ -47,8 +48,11 @@ def device_costs(device: Device, ops: OpTable, devices: Real = 1.0) -> OpCosts:
     costs = _even_costs(device, ops, devices)
     if np.all(np.equal(ops.uneven, 1)):
         return costs
-    limits_s = {name: seconds * ops.uneven for name, seconds in costs.limits_s.items()}
-    return replace(costs, time_s=costs.time_s * ops.uneven, limits_s=limits_s)
+    limits_s, lost_s = (
+        {name: seconds * ops.uneven for name, seconds in times.items()}
+        for times in (costs.limits_s, costs.lost_s)
+    )
+    return replace(costs, time_s=costs.time_s * ops.uneven, limits_s=limits_s, lost_s=lost_s)
 
 
 def _even_costs(device: Device, ops: OpTable, devices: Real) -> OpCosts:
@@ -87,3 +91,16 @@ def weights_in_cells_count(device: Device) -> Real | None:
 
         return weights_held_count(device.arrays)
     return None
+
+
+def kept_weights_ratio(device: Device, ops: OpTable) -> Real:
+    """Bytes of each op's weights as they lie in main memory, zeros left out where the device can, over all: (..., L)."""
+    if device.kind == "near-bank-pim":
+        from npuwatt.device.nearbank import kept_blocks
+
+        return kept_blocks(ops)
+    sparsity = host_of(device).sparsity
+    if sparsity is None:
+        return 1.0
+    values, metadata = weight_ratios(sparsity, ops)
+    return values + metadata

@@ -97,6 +97,11 @@ class NearBankPim(Record):
     def __post_init__(self) -> None:
         if "banks" in self.host.levels:
             raise NpuwattError("host.levels.banks: this name is the computing banks' own; expected another")
+        if self.host.sparsity and self.host.sparsity.format != "dense":
+            given = self.host.sparsity.format
+            raise NpuwattError(
+                f"host.sparsity.format: {given} given; expected dense, as banks read the same weights"
+            )
         check_headroom(self.host, self.banks.parts_count * self.banks.standby_power_w, name="host.power_cap")
 
 
@@ -161,9 +166,15 @@ def outside_host(board: NearBankPim) -> Accelerator:
 
 
 def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCosts:
-    """Each op runs in the memory or on the host, whichever takes less time under the power limit of the board."""
+    """Each op runs in the memory or on the host, whichever takes less time under the power limit of the board.
+
+    Whole blocks of weights that are zero are not stored, so nobody reads them; other zeros are stored like numbers.
+    """
     near = banks_costs(board, ops, devices)
-    alone = accelerator_costs(outside_host(board), ops, devices)
+    kept = (
+        ops if "block" not in ops.patterns else replace(ops, weight_bytes=ops.weight_bytes * kept_blocks(ops))
+    )
+    alone = accelerator_costs(outside_host(board), kept, devices)
     here = paced_time_s(board, near, devices) < paced_time_s(board, alone, devices)
 
     def chosen(beside: Mapping[str, Array], host: Mapping[str, Array]) -> dict[str, Array]:
@@ -177,7 +188,18 @@ def nearbank_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpC
         energy_j=chosen(near.energy_j, alone.energy_j),
         level_bytes=chosen(near.level_bytes, alone.level_bytes),
         level_energy_j=chosen(near.level_energy_j, alone.level_energy_j),
+        metadata_j=np.where(here, 0.0, alone.metadata_j),
+        lost_s=chosen({}, alone.lost_s),
     )
+
+
+def kept_blocks(ops: OpTable) -> Array:
+    """Share of each op's weights that lie in blocks with something in them: (..., L).
+
+    All banks follow one command, so a zero saves nothing while its neighbours in the row do not.
+    """
+    blocks = np.array([[pattern == "block" for pattern in ops.patterns]])
+    return np.where(blocks, ops.weight_density, 1.0)
 
 
 def paced_time_s(board: NearBankPim, costs: OpCosts, devices: Real) -> Array:
@@ -203,10 +225,11 @@ def banks_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCost
         for can, dtype in zip(able[0], ops.dtypes, strict=True)
     )
     parts = devices * banks.parts_count
-    inside_bytes = ops.macs * ops.operand_bytes
+    macs = ops.macs if "block" not in ops.patterns else ops.macs * kept_blocks(ops)
+    inside_bytes = macs * ops.operand_bytes
     outside_bytes = ops.activation_bytes + ops.kv_written_bytes + ops.score_bytes
     memory_s = inside_bytes / (parts * inside_bandwidth_bytes_per_s(board) * banks.utilization_fraction)
-    compute_s = ops.macs / (parts * peak)
+    compute_s = macs / (parts * peak)
     outside_s = outside_bytes / (
         devices * host.memory.bandwidth_bytes_per_s * host.memory.utilization_fraction
     )
@@ -215,7 +238,7 @@ def banks_costs(board: NearBankPim, ops: OpTable, devices: Real = 1.0) -> OpCost
     rest_s = waiting_s + ops.layers * banks.switch_time_s
 
     level_j = {name: outside_bytes * level.read_energy_j_per_byte for name, level in host.levels.items()}
-    energy_j = board_energy_j(host, ops.macs * banks.mac_energy_j_per_mac, level_j, links=outside_bytes * 0.0)
+    energy_j = board_energy_j(host, macs * banks.mac_energy_j_per_mac, level_j, links=outside_bytes * 0.0)
     inside_j = inside_bytes * inside_energy_j_per_byte(board)
     main = component_of(host, next(iter(host.levels)))
     energy_j[main] = energy_j[main] + inside_j

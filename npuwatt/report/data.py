@@ -22,6 +22,7 @@ _LISTS = {
     "npuwatt.model-import/1": "networks",
     "npuwatt.calibrate/1": "constants",
     "npuwatt.validate-chips/1": "rows",
+    "npuwatt.scan/1": "tensors",
 }
 
 
@@ -35,6 +36,12 @@ def lines_of(record: Record) -> list[Record]:
     """The rows of a record: a device, an op, a preset."""
     if record["schema"] == "npuwatt.estimate/1":
         return [{"phase": phase["phase"], **op} for phase in record["phases"] for op in phase["ops"]]
+    if record["schema"] == "npuwatt.sparsity/1":
+        return [
+            {name: result[name] for name in ("device", "preset", "saved_fraction", "speedup_ratio")} | phase
+            for result in record["results"]
+            for phase in result["phases"]
+        ]
     found: list[Record] = record[_LISTS[record["schema"]]]
     if record["schema"] == "npuwatt.compare/1":  # phases have lines of their own in an estimate
         return [{name: value for name, value in line.items() if name != "phases"} for line in found]

@@ -185,6 +185,7 @@ def request_record(asked: Question) -> Record:
         "weights": request.weights,
         "activations": request.activations,
         "kv_cache": request.kv_cache,
+        **zeros_record(asked),
         "devices": asked.count,
         "constants": asked.constants,
         "mode": asked.mode,
@@ -192,6 +193,18 @@ def request_record(asked: Question) -> Record:
         "prefill": asked.prefill if asked.stack else None,
         "expert_parallel": asked.sharing.expert_parallel,
         "data_parallel": whole(asked.sharing.data_parallel_count),
+    }
+
+
+def zeros_record(asked: Question) -> Record:
+    """What was said of zeros; of a file, the pattern of most weights and the density of all."""
+    zeros = asked.zeros
+    return {
+        "pattern": zeros.pattern if zeros else "dense",
+        "density": zeros.density_fraction if zeros else 1.0,
+        "activation_density": number(zeros.zeros.activation_density) if zeros else 1.0,
+        "densities": asked.densities,
+        "ideal": asked.ideal,
     }
 
 

@@ -11,7 +11,7 @@ from npuwatt.errors import NpuwattError, did_you_mean, shown
 from npuwatt.explore.sweep import MACRO
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
-from npuwatt.report import audit_schemas
+from npuwatt.report import audit_schemas, scan_schemas, sparsity_schemas
 from npuwatt.report.schema_parts import (
     COUNT,
     FLAG,
@@ -30,7 +30,7 @@ from npuwatt.study.inference import METRICS
 from npuwatt.study.phases import PLACES
 from npuwatt.study.question import CONSTANTS, MODES
 from npuwatt.study.verdicts import BANDS, FAULTLESS, UNKNOWN
-from npuwatt.workload.ops import Kind
+from npuwatt.workload.ops import PATTERNS, Kind
 from npuwatt.workload.request import WIDTHS
 
 _WIDTH: Schema = {"enum": list(WIDTHS)}
@@ -57,6 +57,11 @@ _REQUEST = object_of(
         "weights": _WIDTH,
         "activations": _WIDTH,
         "kv_cache": _WIDTH,
+        "pattern": {"enum": list(PATTERNS)},
+        "density": NUMBER,
+        "activation_density": NUMBER,
+        "densities": MAYBE_TEXT,
+        "ideal": FLAG,
         "devices": MAYBE_COUNT,
         "constants": {"enum": list(CONSTANTS)},
         "mode": {"enum": list(MODES)},
@@ -343,7 +348,8 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
 }  # fmt: skip
-_ROOTS |= audit_schemas.ROOTS
+_ROOTS |= audit_schemas.ROOTS | scan_schemas.ROOTS
+_ROOTS |= sparsity_schemas.roots(_REQUEST, _DEVICE, _USED, _SOURCES)
 NAMES = tuple(_ROOTS)
 
 

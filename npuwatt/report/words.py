@@ -73,7 +73,20 @@ def request_line(request: Record) -> str:
     elsewhere = " (read elsewhere)" if request["prefill"] is False else ""
     lengths = f"{request['input_len']} tokens in{elsewhere}, {request['output_len']} out"
     article = ", the article's constants" if request["constants"] == "article" else ""
-    return f"{request['network']}, {batch}, {lengths}, {stored}{_sharing(request)}{article}"
+    zeros = zeros_line(request)
+    return f"{request['network']}, {batch}, {lengths}, {stored}{_sharing(request)}{article}{zeros and ', ' + zeros}"
+
+
+def zeros_line(request: Record) -> str:
+    """What was said of zeros, in words; nothing where nothing is zero."""
+    told = []
+    if request["densities"]:
+        told.append(f"weights {percent(request['density'])} full by {request['densities']}")
+    elif request["pattern"] != "dense":
+        told.append(f"{request['pattern']} weights {percent(request['density'])} full")
+    if request["activation_density"] < 1:
+        told.append(f"activations {percent(request['activation_density'])} full")
+    return ", ".join(told) + (", ideal skipping" if request["ideal"] else "")
 
 
 def _sharing(request: Record) -> str:

@@ -57,8 +57,8 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
         Devices by preset name, alias or path.
     **options
         As for `npuwatt.study.question.question`: network, input_len, output_len, batch, devices,
-        mode, stack, prefill, expert_parallel, data_parallel, weights, activations, kv_cache, constants,
-        changes, presets.
+        mode, stack, prefill, expert_parallel, data_parallel, weights, activations, kv_cache, pattern,
+        density, activation_density, densities, ideal, constants, changes, presets.
 
     Raises
     ------
@@ -112,6 +112,7 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             *_width_notes(asked, device.record),
             *_idle_notes(device.record, result, phases),
             *told,
+            *_zero_notes(asked, device.record, phases),
             *_change_notes(device),
         ),
     )
@@ -145,6 +146,14 @@ def _of_cells(
 
     exactness = exactness_of(board.arrays)
     return exactness, list(cell_notes(asked, device.typed, board, exactness, result, phases))
+
+
+def _zero_notes(asked: Question, device: Device, phases: Sequence[PhaseTable]) -> list[str]:
+    if asked.zeros is None:
+        return []
+    from npuwatt.study.sparsity_notes import zero_notes
+
+    return zero_notes(asked, device, phases)
 
 
 def _change_notes(device: Chosen[Device]) -> list[str]:

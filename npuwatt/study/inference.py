@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from npuwatt.arrays import Array, Real
+from npuwatt.arrays import Array, Real, total
 from npuwatt.device.costs import LIMITS, OpCosts, PhaseCosts, phase_costs
 from npuwatt.device.evaluate import (
     Device,
     device_costs,
     host_of,
+    kept_weights_ratio,
     static_power_w,
     weights_in_cells_count,
 )
@@ -25,10 +27,13 @@ from npuwatt.device.parallel import (
 )
 from npuwatt.record import Record, replace
 from npuwatt.workload.network import Experts, Network, Transformer
-from npuwatt.workload.ops import Op, table
+from npuwatt.workload.ops import STORED, Op, table
 from npuwatt.workload.parameters import expert_parameter_count, stored_weights
 from npuwatt.workload.request import Request, width_bytes
 from npuwatt.workload.transformer import cache_bytes, decode_ops, experts_touched, prefill_ops
+
+if TYPE_CHECKING:
+    from npuwatt.device.stack import Stack
 
 
 class Inference(Record):
@@ -96,10 +101,19 @@ def fitted(network: Network, request: Request) -> Request:
 
 
 def phase_ops(network: Network, request: Request, phase: str) -> list[Op]:
-    """Ops of one phase over the whole network and all sequences, on one device.
+    """Ops of one phase over the whole network and all sequences, on one device, with the zeros of the request.
 
     `phase` is prefill, decode (the mean step of the whole answer) or middle (one step at its middle).
     """
+    ops = _dense_ops(network, request, phase)
+    if request.zeros is None:
+        return ops
+    from npuwatt.workload.density import with_zeros
+
+    return with_zeros(ops, request.zeros)
+
+
+def _dense_ops(network: Network, request: Request, phase: str) -> list[Op]:
     if not isinstance(network, Transformer):
         from npuwatt.workload.convnet import convnet_ops
 
@@ -182,17 +196,21 @@ def cache_shards(network: Network) -> float:
     return float(network.state_space.heads) if network.state_space else 1.0
 
 
-def devices_needed(network: Network, request: Request, device: Device, sharing: Sharing = ALONE) -> Array:
+def devices_needed(
+    network: Network, request: Request, device: Device, sharing: Sharing = ALONE, stack: Stack | None = None
+) -> Array:
     """Fewest devices that hold the weights and the cache of the request: (P, 1), infinity if none do.
 
     Each data-parallel group holds weights of its own and the cache of its own sequences, but experts
-    that lie whole on devices are there once.
+    that lie whole on devices are there once. Weights lie there as the stack stores them, without the zeros that
+    the device's format leaves out.
     """
     stored = stored_weights(network)
     copies = sharing.data_parallel_count
     held = cache_bytes(network, request) / copies if isinstance(network, Transformer) else 0.0
     spared = expert_parameter_count(network) * (1 - 1 / copies) if sharing.expert_parallel else 0.0
-    in_memory: Real = sum(stored) - spared
+    left: Real = stored_ratio(network, request, device, stack)
+    in_memory: Real = sum(stored) - spared + (stored.matrix - spared) * (left - 1)
     in_cells = weights_in_cells_count(device)
     capacity = host_of(device).memory.capacity_bytes
     boards = np.ones((1, 1))
@@ -206,6 +224,29 @@ def devices_needed(network: Network, request: Request, device: Device, sharing: 
         cache_shards=cache_shards(network),
     )
     return np.atleast_2d(np.maximum(boards, memory_count) * copies)
+
+
+def stored_ratio(network: Network, request: Request, device: Device, stack: Stack | None = None) -> Array:
+    """Bytes of all weights in matrices as they lie in a device's memory, over those of the usual formats: (P, 1)."""
+    if request.zeros is None and (stack is None or not stack.stored_bytes):
+        return np.ones((1, 1))
+    ops = table(
+        [_one_token(op, network) for op in phase_ops(network, request, "prefill") if op.kind in STORED]
+    )
+    usual_bytes = total(ops.weight_bytes)
+    if stack is not None:
+        from npuwatt.device.stack import as_stored
+
+        ops = as_stored(stack, ops)
+    return total(ops.weight_bytes * kept_weights_ratio(device, ops)) / usual_bytes
+
+
+def _one_token(op: Op, network: Network) -> Op:
+    """An op with all of its weights, and as many MACs as one token has."""
+    held = op.layers * op.k * op.n
+    if op.kind == "experts" and isinstance(network, Transformer) and network.experts:
+        held = held * network.experts.experts
+    return op._replace(macs=held, weight_bytes=held * op.operand_bytes)
 
 
 class Fit(Record):
@@ -223,10 +264,15 @@ class Fit(Record):
 
 
 def fitting(
-    network: Network, request: Request, device: Device, devices: Real | None, sharing: Sharing
+    network: Network,
+    request: Request,
+    device: Device,
+    devices: Real | None,
+    sharing: Sharing,
+    stack: Stack | None = None,
 ) -> Fit:
     """The devices asked for, or the fewest that hold weights and cache."""
-    needed = devices_needed(network, request, device, sharing)
+    needed = devices_needed(network, request, device, sharing, stack)
     joined = host_of(device).link is not None
     chosen = np.atleast_2d(np.asarray(needed if devices is None else devices, dtype=np.float64))
     fits = np.isfinite(needed) & (needed <= chosen) & (joined | (chosen == 1))
@@ -322,7 +368,7 @@ def _costs_in_turn(device: Device, ops: list[Op], devices: Real) -> Iterator[OpC
 
     Many points times all ops would leave the processor's cache; one op's column stays in it.
     """
-    many = max(np.size(devices), *(getattr(value, "size", 1) for op in ops for value in op[3:])) > 1
+    many = max(np.size(devices), *(getattr(value, "size", 1) for op in ops for value in op.numbers)) > 1
     many = many or np.size(device_costs(device, table(ops[:1]), devices).time_s) > 1
     for group in [[op] for op in ops] if many else [ops]:
         yield device_costs(device, table(group), devices)

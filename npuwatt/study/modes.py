@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from npuwatt.arrays import Real
 from npuwatt.device.evaluate import Device
 from npuwatt.record import replace
 from npuwatt.study.inference import Inference, inference
@@ -21,9 +22,12 @@ def result_of(
     *,
     request: Request | None = None,
     stack: Stack | None = None,
+    devices: Real | None = None,
     limits: bool = True,
 ) -> Inference:
     """What a question costs on a device; its request and stack may be given with columns of design points.
+
+    `devices` share the work where the question does not say how many.
 
     Raises
     ------
@@ -31,15 +35,16 @@ def result_of(
         The device cannot compute the number types of the request.
     """
     network, request = asked.network.record, asked.request if request is None else request
+    count: Real | None = devices if asked.count is None else asked.count
     if asked.stack is None:
-        return inference(network, request, device, asked.count, sharing=asked.sharing, limits=limits)
+        return inference(network, request, device, count, sharing=asked.sharing, limits=limits)
     from npuwatt.study.serving import serving
 
     return serving(
         network,
         request,
         device,
-        asked.count,
+        count,
         stack=asked.stack.record if stack is None else stack,
         sharing=asked.sharing,
         prefills_per_output_token=_prefills(asked),

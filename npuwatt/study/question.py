@@ -10,7 +10,7 @@ import numpy as np
 from npuwatt.device.evaluate import Device
 from npuwatt.device.parallel import ALONE, Sharing
 from npuwatt.errors import NpuwattError, RequestError, shown
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 from npuwatt.study.scenario import (
     Chosen,
     changes_by_owner,
@@ -24,6 +24,7 @@ from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, WIDTHS, Request, W
 
 if TYPE_CHECKING:
     from npuwatt.device.stack import Stack
+    from npuwatt.study.sparsity_asked import Asked
 
 NETWORK = "llama-3.1-8b"
 STACK = "vllm-0.11"  # that serves where none is named
@@ -50,6 +51,11 @@ class Options(TypedDict, total=False):
     weights: str | None
     activations: str | None
     kv_cache: str | None
+    pattern: str | None  # of zeros among weights: dense, unstructured, 1:2, 2:4, 4:8, block
+    density: float | None  # share of weights that are not zero
+    activation_density: float | None  # the same of what they multiply
+    densities: str | None  # a density file, as model scan writes it, in place of pattern and density
+    ideal: bool  # nothing holds back what devices make of zeros
     constants: str  # 'sourced' or 'article'
     changes: Sequence[str]  # ADDRESS=VALUE texts
     presets: Sequence[str]  # folders of presets, found before the built-in ones
@@ -69,6 +75,9 @@ class Question(Record):
     stack: Chosen[Stack] | None = None  # None: one request after the other, without software
     prefill: bool = True  # False: prompts are read elsewhere
     sharing: Sharing = ALONE
+    zeros: Asked | None = None  # None: nothing is said of zeros
+    densities: str | None = None  # the file that tells of them
+    ideal: bool = False
 
     @property
     def mode(self) -> str:
@@ -100,6 +109,11 @@ def question(
     weights: str | None = None,
     activations: str | None = None,
     kv_cache: str | None = None,
+    pattern: str | None = None,
+    density: float | None = None,
+    activation_density: float | None = None,
+    densities: str | None = None,
+    ideal: bool = False,
     constants: str = "sourced",
     changes: Sequence[str] = (),
     presets: Sequence[str] = (),
@@ -155,6 +169,21 @@ def question(
         kv_cache=cast("Width", kv_cache or usual),
     )
     request, more = _as_the_network_takes_it(chosen.record, request, input_len, output_len)
+    zeros = None
+    if (pattern, density, activation_density, densities, ideal) != (None, None, None, None, False):
+        from npuwatt.study.sparsity_asked import zeros_asked
+
+        zeros = zeros_asked(
+            chosen.record, request, pattern=pattern, density=density, activation_density=activation_density,
+            densities=densities, ideal=ideal,
+        )  # fmt: skip
+    if ideal:
+        from npuwatt.device.savings import ideal as perfect
+
+        loaded = tuple(replace(device, record=perfect(device.record)) for device in loaded)
+        more = [*more, "ideal: nothing was ever measured to skip zeros as these devices are taken to"]
+    if zeros is not None:
+        request, more = replace(request, zeros=zeros.zeros), [*more, *zeros.notes]
     if software:
         more += _serving_notes(chosen, software, request, sharing, prefill)
     return Question(
@@ -169,6 +198,9 @@ def question(
         stack=software,
         prefill=prefill is not False,
         sharing=sharing,
+        zeros=zeros,
+        densities=densities,
+        ideal=ideal,
     )
 
 

@@ -12,6 +12,7 @@ from npuwatt.device.stack import Stack, executed, serialised, step_overhead_s
 from npuwatt.errors import RequestError
 from npuwatt.record import Record, replace
 from npuwatt.study.inference import SUMMED, Inference, fitting, phase_ops, shared_ops
+from npuwatt.workload.density import with_zeros
 from npuwatt.workload.network import Network, Transformer
 from npuwatt.workload.ops import STORED, Op, OpTable, table
 from npuwatt.workload.request import Request
@@ -78,6 +79,7 @@ def serving_work(
         decode = phase_ops(network, request, "decode")
     else:
         decode = decode_ops(network, request, first=context_tokens - 0.5, last=context_tokens + 0.5)
+        decode = with_zeros(decode, request.zeros)
     admitted = rate * np.asarray(request.batch) / groups  # prompts for each step of a group
     mixed, fraction, prompt_steps = None, np.zeros((1, 1)), np.ones((1, 1))
     if np.any(admitted):
@@ -197,7 +199,7 @@ def serving(
     """
     if not isinstance(network, Transformer) or not network.decoder:
         raise RequestError("answers in one pass; expected a network that generates tokens, or --mode step")
-    fit = fitting(network, request, device, devices, sharing)
+    fit = fitting(network, request, device, devices, sharing, stack)
     work = serving_work(
         network,
         request,

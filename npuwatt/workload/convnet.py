@@ -59,6 +59,7 @@ def convnet_ops(network: ConvNet, request: Request) -> list[Op]:
                 layer.name,
                 "convolution",
                 dtype,
+                stored=request.weights,
                 layers=layer.count,
                 tokens=request.batch * pixels,
                 macs=layer.count * k * n * pixels * request.batch,

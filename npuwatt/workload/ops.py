@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
 
 from npuwatt.arrays import Array, Real, side_by_side
 from npuwatt.record import Record
@@ -11,6 +13,9 @@ from npuwatt.record import Record
 Kind: TypeAlias = Literal["embedding", "matmul", "experts", "attention", "scan", "convolution", "all-reduce"]
 STORED: tuple[Kind, ...] = ("matmul", "experts", "convolution")
 """Kinds that multiply by weights, which stay where they are from token to token."""
+Pattern: TypeAlias = Literal["dense", "unstructured", "1:2", "2:4", "4:8", "block"]
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+"""Where zeros lie among weights: nowhere, anywhere, at least M - N in each M along the inputs, in whole blocks."""
 
 
 class Op(NamedTuple):
@@ -23,6 +28,8 @@ class Op(NamedTuple):
     name: str
     kind: Kind
     dtype: str  # number type of its arithmetic; '' where it has none
+    stored: str = ""  # number type its weights are stored in; '' where it has none or nobody said
+    pattern: Pattern = "dense"  # of the zeros among its weights
     layers: Real = 1.0
     tokens: Real = 0.0  # tokens of all sequences that pass each layer
     macs: Real = 0.0
@@ -39,9 +46,22 @@ class Op(NamedTuple):
     k: float = 0.0
     n: float = 0.0
     uneven: Real = 1.0  # work of the most loaded device over the mean of all
+    weight_density: Real = 1.0  # share of its weights that are not zero
+    activation_density: Real = 1.0  # the same of its inputs
+    density_covariance: Real = 0.0  # of the two over input channels: what their product leaves out
+    weights_stall_ratio: Real = 0.0  # time that kernels lose on weights, over what memory takes to bring them
+
+    @property
+    def numbers(self) -> tuple[Real, ...]:
+        """All that is not a word."""
+        return self[_WORDS:]
 
 
-_COLUMNS = Op._fields[3:]
+_WORDS: Final = 5
+NUMBERS = Op._fields[_WORDS:]
+"""Names of what an op holds in numbers."""
+WHOLE = ("uneven", "weight_density", "activation_density")
+"""Those of them that are 1 where nothing is said."""
 
 
 class OpTable(Record):
@@ -50,6 +70,8 @@ class OpTable(Record):
     names: tuple[str, ...]
     kinds: tuple[Kind, ...]
     dtypes: tuple[str, ...]
+    stored: tuple[str, ...]
+    patterns: tuple[Pattern, ...]
     layers: Array
     tokens: Array
     macs: Array
@@ -64,6 +86,22 @@ class OpTable(Record):
     k: Array
     n: Array
     uneven: Array
+    weight_density: Array
+    activation_density: Array
+    density_covariance: Array
+    weights_stall_ratio: Array
+
+    @property
+    def effectual_density(self) -> Array:
+        """Share of MACs whose two operands are not zero: (..., L)."""
+        return self.weight_density * self.activation_density + self.density_covariance
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether anything is said of zeros: a pattern of weights, or a density of activations."""
+        return any(pattern != "dense" for pattern in self.patterns) or bool(
+            np.any(self.activation_density < 1)
+        )
 
     @property
     def kv_bytes(self) -> Array:
@@ -78,10 +116,12 @@ class OpTable(Record):
 
 def table(ops: Sequence[Op]) -> OpTable:
     """Ops side by side along the last axis."""
-    columns = {name: side_by_side(getattr(op, name) for op in ops) for name in _COLUMNS}
+    columns = {name: side_by_side(getattr(op, name) for op in ops) for name in NUMBERS}
     return OpTable(
         names=tuple(op.name for op in ops),
         kinds=tuple(op.kind for op in ops),
         dtypes=tuple(op.dtype for op in ops),
+        stored=tuple(op.stored for op in ops),
+        patterns=tuple(op.pattern for op in ops),
         **columns,
     )

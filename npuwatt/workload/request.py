@@ -1,13 +1,16 @@
-"""What is asked of a network: lengths, batch, and how many bits each number takes."""
+"""What is asked of a network: lengths, batch, and how many bits each number takes, and how many are zero."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from npuwatt import require
 from npuwatt.arrays import Real
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
+
+if TYPE_CHECKING:
+    from npuwatt.workload.density import Zeros
 
 Width: TypeAlias = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
 WIDTHS: tuple[str, ...] = get_args(Width)
@@ -59,6 +62,7 @@ class Request(Record):
     weights: Width = "bf16"
     activations: Width = "bf16"
     kv_cache: Width = "bf16"
+    zeros: Zeros | None = None  # among weights and what they multiply; None: nothing is zero
 
     def __post_init__(self) -> None:
         require.positive(batch=self.batch, input_len=self.input_len, output_len=self.output_len)

@@ -26,6 +26,7 @@ class _Pass(Record):
     causal: bool
     decode: bool
     head_tokens: Real
+    weights: str
     weight_bytes: float
     activation_bytes: float
     kv_bytes: float
@@ -99,6 +100,7 @@ def decode_ops(network: Transformer, request: Request, *, first: Real, last: Rea
 
 def _widths(request: Request) -> dict[str, Any]:
     return {
+        "weights": request.weights,
         "weight_bytes": width_bytes(request.weights),
         "activation_bytes": width_bytes(request.activations),
         "kv_bytes": width_bytes(request.kv_cache),
@@ -117,6 +119,7 @@ def _matmul(
         name,
         "matmul",
         run.weights_dtype,
+        stored=run.weights,
         layers=layers,
         tokens=each,
         macs=layers * k * n * each,

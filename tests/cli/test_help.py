@@ -6,8 +6,9 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from npuwatt.preset import library
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Quick, Run, Screen
 
 COMMANDS = ("", "compare", "estimate", "accuracy", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
-            "presets path", "model", "model import", "validate", "calibrate")  # fmt: skip
+            "presets path", "model", "model import", "model scan", "validate", "calibrate")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
           "--mode", "--serving", "--stack", "--prefill", "--expert-parallel", "--data-parallel", "--constants", "--set",
           "--presets", "--format", "--json", "--output", "--no-color", "--debug")  # fmt: skip
@@ -68,7 +69,9 @@ def test_help_opens_with_an_example(run: Run, command: str) -> None:
 
 
 @every_command
-def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, command: str) -> None:
+def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, packed: Any, command: str) -> None:
+    ones = np.ones((8, 8), np.float32)
+    (tmp_path / "model.safetensors").write_bytes(packed({"fc1.weight": ("F32", ones)}))
     (tmp_path / "presets" / "networks").mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "runs.csv").write_bytes(

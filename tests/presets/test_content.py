@@ -16,7 +16,9 @@ from npuwatt.preset.load import read_yaml
 from npuwatt.study.article import Constants
 from npuwatt.study.confidence import NeverMeasured
 from npuwatt.study.presets import check_presets
+from npuwatt.study.pruning import ActivationSparsity, PrunedAccuracy, load_measured
 from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
+from npuwatt.study.sparse_software import SparseSoftware
 
 ROOT = Path(library.presets_root())
 INDEX = library.index()
@@ -123,6 +125,9 @@ def test_every_source_has_a_citation_and_a_quality(key: str) -> None:
 
 def test_every_source_is_used() -> None:
     used = {item.source for folder, name in PRESETS for item in loaded(folder, name).evidence.values()}
+    for name, kind in (("pruned-accuracy", PrunedAccuracy), ("activation-sparsity", ActivationSparsity)):
+        used |= {item.source for item in load_measured(name, kind).evidence.values()}
+    used |= {path.source for path in load_measured("sparse-software", SparseSoftware).record.paths.values()}
     assert sorted(set(SOURCES) - used) == []
 
 
@@ -227,5 +232,9 @@ def test_the_products_own_check_of_all_presets_finds_no_fault() -> None:
 
 def test_every_file_of_the_folder_is_a_preset_or_the_list_of_sources() -> None:
     listed = {Path(folder, f"{name}.yaml") for folder, name in PRESETS}
-    assert set(FILES) == listed | {Path("sources.yaml"), Path("measured/anchors.yaml")}
+    measured = {
+        Path("measured", f"{name}.yaml")
+        for name in ("anchors", "pruned-accuracy", "activation-sparsity", "sparse-software")
+    }
+    assert set(FILES) == listed | measured | {Path("sources.yaml")}
     assert read_yaml(ROOT / "sources.yaml").tree.keys() == SOURCES.keys()

@@ -1,0 +1,100 @@
+"""Where a request's saving comes from, and how much of its work is done at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npuwatt.arrays import Array, Real, total
+from npuwatt.device.costs import OpCosts
+from npuwatt.device.evaluate import Device, device_costs, host_of, rest_power_w
+from npuwatt.device.savings import split
+from npuwatt.device.sparsity import zero_work
+from npuwatt.record import Record
+from npuwatt.study.inference import Inference, phase_ops, shared_ops
+from npuwatt.study.modes import work_of
+from npuwatt.study.phases import PhaseTable
+from npuwatt.study.question import Question
+from npuwatt.workload.ops import OpTable, table
+
+PARTS = ("arithmetic", "traffic", "static", "metadata", "imbalance", "kernels")
+
+
+class Split(Record):
+    """Joules that zeros save in a request by where, below 0 where they cost some; the parts add up to all that is saved."""
+
+    arithmetic_j: float
+    traffic_j: float  # bytes of weights that are not moved
+    static_j: float  # drawn by time, if skipping were perfect and metadata free
+    metadata_j: float  # brought, decoded and searched, and the time of that
+    imbalance_j: float  # by time in which lanes wait for each other
+    kernels_j: float  # by time that imperfect skipping or measured kernels take
+
+
+def request_split(
+    dense_asked: Question, asked: Question, device: Device, dense: Inference, sparse: Inference
+) -> Split:
+    """The energy of a request without zeros less that with them, on as many devices, taken apart."""
+    if not (dense.fits[0, 0] and sparse.fits[0, 0]):
+        return Split(**dict.fromkeys((f"{part}_j" for part in PARTS), float("nan")))
+    devices = float(dense.devices[0, 0])
+    sums = dict.fromkeys(PARTS, 0.0)
+    runs = zip(_runs(dense_asked, device, dense), _runs(asked, device, sparse), strict=True)
+    for (before, before_stretch, times), (after, after_stretch, _) in runs:
+        found = split(
+            before,
+            after,
+            rest_power_w=devices * rest_power_w(device),
+            regulator_efficiency_fraction=host_of(device).regulator_efficiency_fraction,
+            dense_stretch_ratio=before_stretch,
+            sparse_stretch_ratio=after_stretch,
+        )
+        for part in PARTS:
+            sums[part] += float((total(getattr(found, f"{part}_j")) * times)[0, 0])
+    return Split(**{f"{part}_j": joules for part, joules in sums.items()})
+
+
+def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[OpCosts, Array, Real]]:
+    """Costs of each phase, how much the power cap stretches it, and how often a request goes through it."""
+    network, request, devices = asked.network.record, asked.request, result.devices[0, 0]
+    if asked.stack is None:
+        steps = np.asarray(request.output_len) - 1
+        phases = [("prefill", result.prefill, 1.0)]
+        phases += [("decode", result.decode, steps)] if result.decode else []
+        for name, whole, times in phases:
+            ops = shared_ops(phase_ops(network, request, name), network, request, devices, asked.sharing)
+            yield device_costs(device, table(ops), devices), whole.stretch_ratio, times
+        return
+    from npuwatt.device.stack import executed, serialised
+    from npuwatt.study.serving import step_costs
+
+    stack = asked.stack.record
+    work = work_of(asked, stack, result)
+    share = np.atleast_2d(work.mixed_fraction)
+    for step, times in ((work.plain, 1 - share), (work.mixed, share)):
+        if step is not None:
+            costs = device_costs(device, executed(stack, step, work.local_experts), work.devices)
+            whole = step_costs(step, work, device, stack, limits=False)
+            yield serialised(stack, costs), whole.stretch_ratio, times * np.asarray(request.output_len)
+
+
+def done_macs(device: Device, phase: PhaseTable) -> float:
+    """MACs that a device does in a phase, whether their operands are zero or not."""
+    ops = phase.ops
+    done = _host_done(device, ops)
+    if device.kind == "crossbar":
+        done = np.ones(ops.macs.shape)
+    elif device.kind == "near-bank-pim":
+        from npuwatt.device.nearbank import kept_blocks
+
+        inside = np.array([[where == "banks" for where in phase.where]])
+        done = np.where(inside, kept_blocks(ops), done)
+    return float((ops.macs * done).sum())
+
+
+def _host_done(device: Device, ops: OpTable) -> Array:
+    skipping = host_of(device).sparsity
+    if skipping is None or not ops.has_zeros:
+        return np.ones(ops.macs.shape)
+    return zero_work(skipping, ops).done_ratio
