@@ -98,6 +98,7 @@ def roots(
             "break_even_density": MAYBE,
             "break_even_reason": TEXT,
             "batches": list_of(object_of({"batch": COUNT, "saved_fraction": MAYBE, "speedup_ratio": MAYBE})),
+            "saves_at_batches": list_of(COUNT),
             "vanishes_at_batch": MAYBE_COUNT,
             "software": list_of(
                 object_of(
