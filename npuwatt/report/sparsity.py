@@ -349,7 +349,7 @@ def _notes(record: Record) -> list[str]:
         needed = result["devices_needed_with_zeros"]
         if needed and result["devices_needed"] and needed < result["devices_needed"]:
             notes.append(f"{name}: with zeros it would fit on {needed}, not {result['devices_needed']}")
-    return notes + record["activation_evidence"]
+    return [*notes, *record["activation_evidence"]]
 
 
 def _how_far(result: Record) -> str:

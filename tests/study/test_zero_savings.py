@@ -22,7 +22,7 @@ from npuwatt.study.sparsity_split import PARTS
 from npuwatt.workload.density import Zeros
 
 SKIPS, CANNOT, GPU = "sparse-npu", "npu", "a100-sxm-80gb"
-HALF = {"pattern": "unstructured", "density": 0.5}
+HALF: Any = {"pattern": "unstructured", "density": 0.5}
 
 
 def only(device: str, **options: Any) -> Any:
@@ -118,7 +118,7 @@ def test_at_the_break_even_density_zeros_save_nothing_and_below_it_they_do() -> 
 def test_bitmasks_of_weights_alone_break_even_where_their_bits_do() -> None:
     # Decode on a memory-bound board is bytes of weights: d 16 + 1 bits against 16, so d = 1 - 1/16.
     asked = question([SKIPS], **HALF, output_len=2000, input_len=1)
-    board = ideal(asked.devices[0].record)
+    board: Any = ideal(asked.devices[0].record)
     free = replace(
         board,
         sparsity=replace(board.sparsity, decode_energy_j_per_byte=0.0, intersection_energy_j_per_mac=0.0),
