@@ -134,6 +134,7 @@ def _evidence_record(found: AccuracyEvidence) -> Record:
         "rows": [_pruned_record(row) for row in found.rows],
         "sentences": accuracy_sentences(found),
         "in_short": [line for one in _ends(found) for line in accuracy_sentences(one)],
+        "in_short_citations": list(dict.fromkeys(row.cite for one in _ends(found) for row in one.rows)),
     }
 
 
@@ -349,6 +350,8 @@ def _notes(record: Record) -> list[str]:
         needed = result["devices_needed_with_zeros"]
         if needed and result["devices_needed"] and needed < result["devices_needed"]:
             notes.append(f"{name}: with zeros it would fit on {needed}, not {result['devices_needed']}")
+    if record["evidence"] and record["evidence"]["rows"]:
+        notes.append(f"accuracy as measured by {'; '.join(record['evidence']['in_short_citations'])}")
     return [*notes, *record["activation_evidence"]]
 
 

@@ -63,6 +63,7 @@ _EVIDENCE = object_of(
         "rows": list_of(_ROW),
         "sentences": TEXTS,
         "in_short": TEXTS,
+        "in_short_citations": TEXTS,
     }
 ) | {"type": ["object", "null"]}
 _PAIR: Schema = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}

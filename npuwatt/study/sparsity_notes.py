@@ -13,7 +13,7 @@ from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Question
 from npuwatt.workload.ops import STORED, OpTable
 
-_NOTHING = "zeros change nothing"
+NOTHING = "zeros change nothing"
 _DOES = {
     "skip-weights": "leaves out work with weights that are zero",
     "skip-activations": "leaves out work with activations that are zero",
@@ -30,22 +30,20 @@ def zero_notes(asked: Question, device: Device, phases: Sequence[PhaseTable]) ->
         return []
     found = [phase for phase in phases if phase.ops.has_zeros]
     if not found:
-        return [f"{_NOTHING}: none of its weights or activations is zero"]
+        return [f"{NOTHING}: none of its weights or activations is zero"]
     if device.kind == "crossbar":
-        return [f"{_NOTHING}: every cell of an array takes part in each product"]
+        return [f"{NOTHING}: every cell of an array takes part in each product"]
     skipping = host_of(device).sparsity
     if device.kind == "near-bank-pim":
         if any("block" in phase.ops.patterns for phase in found):
             return ["whole blocks of zeros are neither stored nor read"]
         if skipping is None:
-            return [
-                f"{_NOTHING}: all banks follow one command, so only whole blocks of zeros would save work"
-            ]
+            return [f"{NOTHING}: all banks follow one command, so only whole blocks of zeros would save work"]
     if skipping is None:
-        return [f"{_NOTHING}: its preset states nothing that this device could do with them"]
+        return [f"{NOTHING}: its preset states nothing that this device could do with them"]
     works = [zero_work(skipping, phase.ops) for phase in found]
     if not any(map(_changes, works)):
-        return [f"{_NOTHING}: {_why(skipping, found[0].ops)}"]
+        return [f"{NOTHING}: {_why(skipping, found[0].ops)}"]
     leaves_out = any(bool(np.any(work.done_ratio != 1)) for work in works)
     does = _DOES[skipping.mechanism if leaves_out or skipping.mechanism == "gate" else "none"]
     shares: dict[str, list[str]] = {}

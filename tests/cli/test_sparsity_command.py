@@ -91,6 +91,8 @@ def test_a_scanned_file_changes_a_device_that_skips_and_nothing_of_one_that_cann
         "zeros change nothing: its preset states nothing that this device could do with them" in same["notes"]
     )
     assert any(note.startswith("leaves out work in which a weight") for note in differs["notes"])
+    doubt = "how sure this is was measured on servers with dense weights; zeros make it less so"
+    assert [doubt in one["notes"] for one in (same, differs)] == [False, True]
     assert record["request"]["densities"] == densities
     assert any("does not tell of qkv, lm_head: counted as dense" in note for note in record["notes"])
 
@@ -119,7 +121,7 @@ def test_one_screen_tells_whether_the_claim_holds_and_under_which_condition(
     assert done.code == 0
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 42
+    assert len(lines) <= 45
     words = " ".join(text.split())
     for device in ("gpu", "npu"):
         assert re.search(rf'{device}: "30 to 50 % without loss" (fails|holds|open)', words)
@@ -127,6 +129,7 @@ def test_one_screen_tells_whether_the_claim_holds_and_under_which_condition(
     assert "with 13 B tokens of retraining: OpenLLM v1 1.6 % down on Llama-3.1-8B" in words
     assert "no supported path for 2:4" in words
     assert "2:4 is run by torch.sparse (torch 2.13)" in words
+    assert "accuracy as measured by vuiseng9, Meta-Llama-3.1-8B-wanda-2of4" in words
 
 
 def test_a_wide_screen_shows_both_sides_of_each_number(screen: Screen, plain_text: Any) -> None:
