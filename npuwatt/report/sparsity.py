@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npuwatt import __version__
+from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
 from npuwatt.report.records import (
     device_record,
@@ -142,8 +143,6 @@ def _ends(found: AccuracyEvidence) -> list[AccuracyEvidence]:
     """Of all that was measured, what pruning lost without retraining, and least of all with it; or why nothing was."""
     if not found.rows:
         return [found]
-    from npuwatt.record import replace
-
     kept = []
     for retrained in (False, True):
         rows = [row for row in found.rows if row.trial.retrained == retrained]
