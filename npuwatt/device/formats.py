@@ -96,7 +96,8 @@ def entropy_bits(density: Real, group: tuple[int, int] | None = None) -> Array:
         from math import comb, log2
 
         most, of = group
-        return np.asarray(log2(comb(of, most)) / of) + 0 * np.asarray(density)
+        chosen: Array = log2(comb(of, most)) / of + 0 * np.asarray(density, dtype=np.float64)
+        return chosen
     inside = np.clip(np.asarray(density, dtype=np.float64), 1e-300, 1 - 1e-16)
     found: Array = -inside * np.log2(inside) - (1 - inside) * np.log1p(-inside) / np.log(2)
     return found

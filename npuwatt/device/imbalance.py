@@ -56,11 +56,13 @@ def _expected_most(cases: Array) -> Array:
 
 
 def normal_imbalance_ratio(density: Real, *, lanes_count: Real, window_count: Real) -> Real:
-    """The same where counts are nearly normal: 1 + z_P sqrt((1 - d) / (n d)), at most 2 % below the exact one.
+    """The same where counts are nearly normal: 1 + z_P sqrt((1 - d) / (n d)).
 
-    z_P is the expected greatest of P standard normal numbers.
+    z_P is the expected greatest of P standard normal numbers. Within 1 % of the exact one at d = 0.5; at d = 0.1 too low,
+    by 2 % for 256 lanes of 256 positions and by 6 % for 16 of 16.
     """
-    return 1 + expected_greatest(lanes_count) * np.sqrt((1 - density) / (window_count * density))
+    spread: Real = np.sqrt((1 - density) / (window_count * density))
+    return 1 + expected_greatest(lanes_count) * spread
 
 
 def expected_greatest(count: Real) -> Array:

@@ -90,5 +90,10 @@ def all_reduce(*, layers: float, sums_bytes: Real, devices: Real) -> Op:
     devices = np.maximum(devices, 1.0)  # a pipeline stage on part of a device has nobody to sum with
     sent, messages = 2 * (devices - 1), 2 * np.ceil(np.log2(devices))
     return Op(
-        "all_reduce", "all-reduce", "", layers, link_bytes=sent * sums_bytes, link_steps=layers * messages
+        "all_reduce",
+        "all-reduce",
+        "",
+        layers=layers,
+        link_bytes=sent * sums_bytes,
+        link_steps=layers * messages,
     )

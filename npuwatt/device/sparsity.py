@@ -191,7 +191,7 @@ def _work(
     eta = skipping.skip_efficiency_fraction
     nonzero = np.minimum(ops.effectual_density, done)
     values, metadata = weight_ratios(skipping, ops)
-    read = 1.0
+    read: Real = 1.0
     if skipping.skips_channels:
         able = _able(skipping, ops)
         read = touched_fraction(np.where(able, ops.activation_density, 1.0), rows_count(ops))
@@ -237,7 +237,8 @@ def weight_ratios(skipping: ZeroSkipping, ops: OpTable) -> tuple[Array, Array]:
 def rows_count(ops: OpTable) -> Array:
     """Tokens that share each weight of an op as it is read: (..., L)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(ops.macs * ops.operand_bytes / ops.weight_bytes, posinf=0.0)
+        found: Array = np.nan_to_num(ops.macs * ops.operand_bytes / ops.weight_bytes, posinf=0.0)
+    return found
 
 
 def _able(skipping: ZeroSkipping, ops: OpTable) -> Array:
@@ -257,7 +258,8 @@ def _able(skipping: ZeroSkipping, ops: OpTable) -> Array:
             ]
         ]
     )
-    return named * (ops.k >= skipping.least_k_count) * (ops.n >= skipping.least_n_count)
+    found: Array = named * (ops.k >= skipping.least_k_count) * (ops.n >= skipping.least_n_count)
+    return found
 
 
 def _held(skipping: ZeroSkipping, ops: OpTable) -> Array:
@@ -268,7 +270,8 @@ def _held(skipping: ZeroSkipping, ops: OpTable) -> Array:
             for pattern in ops.patterns
         ]
     ]
-    return _able(skipping, ops) * np.array(known)
+    found: Array = _able(skipping, ops) * np.array(known)
+    return found
 
 
 def _is_grouped(ops: OpTable) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npuwatt import __version__
+from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
 from npuwatt.report.records import (
     device_record,
@@ -25,6 +26,7 @@ from npuwatt.study.sparsity_split import PARTS
 
 Record = dict[str, Any]
 CLAIM = '"30 to 50 % without loss"'
+_PARTS = ("MACs", "bytes", "static", "metadata", "waiting", "kernels")  # of PARTS, for people
 _FEW = (1, 4, 16, 64, 256, 512)  # batches on a narrow screen
 
 
@@ -67,6 +69,7 @@ def _answer_record(answer: Answer) -> Record:
         "break_even_density": answer.break_even.density_fraction,
         "break_even_reason": answer.break_even.reason,
         "batches": _batch_records(answer.batches),
+        "saves_at_batches": list(answer.batches.saving),
         "vanishes_at_batch": answer.batches.vanishes_at,
         "software": [_software_record(status) for status in answer.software],
         "judgement": None
@@ -132,6 +135,7 @@ def _evidence_record(found: AccuracyEvidence) -> Record:
         "rows": [_pruned_record(row) for row in found.rows],
         "sentences": accuracy_sentences(found),
         "in_short": [line for one in _ends(found) for line in accuracy_sentences(one)],
+        "in_short_citations": list(dict.fromkeys(row.cite for one in _ends(found) for row in one.rows)),
     }
 
 
@@ -139,8 +143,6 @@ def _ends(found: AccuracyEvidence) -> list[AccuracyEvidence]:
     """Of all that was measured, what pruning lost without retraining, and least of all with it; or why nothing was."""
     if not found.rows:
         return [found]
-    from npuwatt.record import replace
-
     kept = []
     for retrained in (False, True):
         rows = [row for row in found.rows if row.trial.retrained == retrained]
@@ -210,7 +212,7 @@ def _phase_table(results: Sequence[Record]) -> Table:
             rows.append((label(result), phase["phase"], *over, *both))
     return Table(
         title="each phase with zeros, over dense",
-        columns=("device", "phase", "bytes", "MACs", "time", "energy", "tokens/J dense", "with zeros"),
+        columns=("device", "phase", "bytes", "MACs", "time", "energy", "tokens/J", "sparse"),
         rows=tuple(rows),
         left=("phase",),
     )
@@ -253,8 +255,8 @@ def _split_table(results: Sequence[Record]) -> Table:
         parts = (_signed(None if joules is None else joules * scale) for joules in result["split_j"].values())
         rows.append((label(result), *parts, _signed(saved), ratio(result["speedup_ratio"])))
     return Table(
-        title="energy that zeros save in a request (-: cost), by where, and how much faster it is",
-        columns=("device", *PARTS, "in all", "speed"),
+        title="saved of the energy of a request (-: lost), by where, and speed over dense",
+        columns=("device", *_PARTS, "in all", "speed"),
         rows=tuple(rows),
     )
 
@@ -282,7 +284,7 @@ def _signed(share: float | None) -> str:
     """A share that may be below 0: '37 %', '-4.2 %', '0 %'."""
     if share is None:
         return "-"
-    tidy = 0.0 if abs(share) < 5e-5 else share
+    tidy = 0.0 if abs(share) < 5e-4 else share
     return f"{100 * tidy:.1f} %" if abs(tidy) < 0.0995 and tidy else f"{100 * tidy:.0f} %"
 
 
@@ -297,11 +299,35 @@ def _sentences(record: Record) -> list[str]:
         elif result["judgement"] is None:
             said.append(f"{name}: saves {_signed(result['saved_fraction'])} of the energy")
         else:
-            said.append(f"{name}: {CLAIM} {result['judgement']['sentence']}")
+            said.append(f"{name}: {CLAIM} {result['judgement']['sentence']}{_at_best(record, result)}")
+    return said + _accuracy(record)
+
+
+def _at_best(record: Record, result: Record) -> str:
+    """Another batch at which zeros save more than at the one asked for."""
+    known = [one for one in result["batches"] if one["saved_fraction"] is not None]
+    best = max(known, key=lambda one: one["saved_fraction"])
+    if best["saved_fraction"] < result["saved_fraction"] + 0.01:
+        return ""
+    return (
+        f"; at batch {best['batch']}, the best of the sweep, it would save {_signed(best['saved_fraction'])}"
+    )
+
+
+def _accuracy(record: Record) -> list[str]:
+    """What pruning does to accuracy near this size, without retraining and with it."""
     evidence = record["evidence"]
-    if evidence:
-        said += [f"accuracy, {line}" for line in evidence["in_short"]]
-    return said
+    if not evidence:
+        return []
+    judged = [one["judgement"] for one in record["results"] if one["judgement"]]
+    verdicts = [part for one in judged for part in one["parts"] if part["about"] == "accuracy"][:1]
+    told = [
+        f'"without loss" {part["verdict"]}{"," if part["verdict"] == "holds" else ":"} {part["reason"]}'
+        for part in verdicts
+        if not any(part["reason"] in one["sentence"] for one in judged)
+    ]
+    short = evidence["in_short"][:1] if judged else evidence["in_short"]
+    return [*(f"accuracy of {line}" for line in short), *told]
 
 
 def _notes(record: Record) -> list[str]:
@@ -316,14 +342,16 @@ def _notes(record: Record) -> list[str]:
     for result in results:
         name = label(result)
         notes += [f"{name}: {note}" for note in result["notes"]]
-        if result["fits"]:
+        if result["fits"] and any(one["saved_fraction"] for one in result["batches"]):
             notes.append(f"{name}: {_how_far(result)}")
         if request["pattern"] != "dense":
             notes.append(f"{name}: {_software(request, result['software'])}")
         needed = result["devices_needed_with_zeros"]
         if needed and result["devices_needed"] and needed < result["devices_needed"]:
             notes.append(f"{name}: with zeros it would fit on {needed}, not {result['devices_needed']}")
-    return notes + record["activation_evidence"]
+    if record["evidence"] and record["evidence"]["rows"]:
+        notes.append(f"accuracy as measured by {'; '.join(record['evidence']['in_short_citations'])}")
+    return [*notes, *record["activation_evidence"]]
 
 
 def _how_far(result: Record) -> str:
@@ -331,22 +359,24 @@ def _how_far(result: Record) -> str:
     if result["break_even_density"] is not None:
         density = f"breaks even at a density of {result['break_even_density']:.3g}"
     else:
-        density = f"no break-even density: {result['break_even_reason']}"
-    batch = result["vanishes_at_batch"]
-    if batch is None:
-        return f"{density}; saves at every batch up to {result['batches'][-1]['batch']}"
-    return f"{density}; " + (
-        "saves nothing to speak of at any batch" if batch == result["batches"][0]["batch"]
-        else f"saves nothing to speak of from batch {batch} on"
-    )  # fmt: skip
+        density = f"no break-even: {result['break_even_reason']}"
+    saving = result["saves_at_batches"]
+    if not saving:
+        return f"{density}; no batch saves enough to tell"
+    first, last = result["batches"][0]["batch"], result["batches"][-1]["batch"]
+    if (saving[0], saving[-1]) == (first, last):
+        return f"{density}; saves at every batch up to {last}"
+    return f"{density}; saves from batch {saving[0]} to {saving[-1]} of {first} to {last}"
 
 
 def _software(request: Record, statuses: Sequence[Record]) -> str:
     """Whether software runs the pattern on a device, and which no longer does."""
     running = [one for one in statuses if one["role"] == "runs"]
     able = [_named(one) for one in running if one["status"] == "supported"]
-    gone = [f"{one['software']} {one['as_of']}" for one in running if one["status"] != "supported"]
-    left = f"dropped by {', '.join(gone)}" if gone else ""
+    gone = [one for one in running if one["status"] != "supported"]
+    dates = {one["software"].partition(",")[0]: one for one in reversed(gone)}  # the last of each to go
+    left = ", ".join(f"{name} {one['as_of']}" for name, one in reversed(dates.items()))
+    left = left and f"not or no longer by {left}"
     if able:
         return f"{request['pattern']} is run by {', '.join(able)}" + (left and f"; {left}")
     found = (

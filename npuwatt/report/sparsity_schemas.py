@@ -63,6 +63,7 @@ _EVIDENCE = object_of(
         "rows": list_of(_ROW),
         "sentences": TEXTS,
         "in_short": TEXTS,
+        "in_short_citations": TEXTS,
     }
 ) | {"type": ["object", "null"]}
 _PAIR: Schema = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
@@ -98,6 +99,7 @@ def roots(
             "break_even_density": MAYBE,
             "break_even_reason": TEXT,
             "batches": list_of(object_of({"batch": COUNT, "saved_fraction": MAYBE, "speedup_ratio": MAYBE})),
+            "saves_at_batches": list_of(COUNT),
             "vanishes_at_batch": MAYBE_COUNT,
             "software": list_of(
                 object_of(

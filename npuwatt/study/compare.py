@@ -151,9 +151,12 @@ def _of_cells(
 def _zero_notes(asked: Question, device: Device, phases: Sequence[PhaseTable]) -> list[str]:
     if asked.zeros is None:
         return []
-    from npuwatt.study.sparsity_notes import zero_notes
+    from npuwatt.study.sparsity_notes import NOTHING, zero_notes
 
-    return zero_notes(asked, device, phases)
+    notes = zero_notes(asked, device, phases)
+    if any(note.startswith(NOTHING) for note in notes):
+        return notes
+    return [*notes, "how sure this is was measured on servers with dense weights; zeros make it less so"]
 
 
 def _change_notes(device: Chosen[Device]) -> list[str]:

@@ -238,7 +238,8 @@ def stored_ratio(network: Network, request: Request, device: Device, stack: Stac
         from npuwatt.device.stack import as_stored
 
         ops = as_stored(stack, ops)
-    return total(ops.weight_bytes * kept_weights_ratio(device, ops)) / usual_bytes
+    found: Array = total(ops.weight_bytes * kept_weights_ratio(device, ops)) / usual_bytes
+    return found
 
 
 def _one_token(op: Op, network: Network) -> Op:

@@ -73,14 +73,16 @@ class BatchSaving(Record):
     speedup_ratio: Array
 
     @property
+    def saving(self) -> tuple[int, ...]:
+        """Batches at which the saving is large enough to be told from none."""
+        told = self.saved_fraction[:, 0] > 1 - 1 / CLOSE
+        return tuple(round(batch) for batch in self.batch[told, 0].tolist())
+
+    @property
     def vanishes_at(self) -> int | None:
-        """The first batch from which on the saving is too small to be told from none; None if it stays."""
-        known = np.isfinite(self.saved_fraction[:, 0])
-        small = (self.saved_fraction[:, 0] < 1 - 1 / CLOSE)[known]
-        batches = self.batch[known, 0]
-        stays = np.flatnonzero(~small)
-        first = 0 if not stays.size else int(stays[-1]) + 1
-        return int(batches[first]) if first < len(batches) else None
+        """The first batch beyond all at which something is saved; None where there is none."""
+        beyond = [round(batch) for batch in self.batch[:, 0].tolist() if batch > max(self.saving, default=0)]
+        return beyond[0] if beyond else None
 
 
 class NearZero(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from npuwatt.errors import RequestError, did_you_mean, shown
 from npuwatt.record import Record
@@ -86,7 +86,7 @@ def _pattern(pattern: str | None, density: float | None) -> Pattern:
     if pattern not in PATTERNS:
         near = did_you_mean(pattern, PATTERNS) or f"; expected one of {', '.join(PATTERNS)}"
         raise RequestError(f"--pattern: {shown(pattern)} given{near}")
-    return cast("Pattern", pattern)
+    return pattern
 
 
 def _density(pattern: Pattern, density: float | None) -> float:
@@ -143,7 +143,7 @@ def _held(one: OpDensity) -> Pattern:
     """The first pattern that devices know and all groups hold; else zeros lie anywhere, or nowhere."""
     held = next((name for name in one.patterns if name in PATTERNS), None)
     if held is not None:
-        return cast("Pattern", held)
+        return held
     return "unstructured" if one.density_fraction < 1 else "dense"
 
 

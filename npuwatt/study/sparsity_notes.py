@@ -13,7 +13,7 @@ from npuwatt.study.phases import PhaseTable
 from npuwatt.study.question import Question
 from npuwatt.workload.ops import STORED, OpTable
 
-_NOTHING = "zeros change nothing"
+NOTHING = "zeros change nothing"
 _DOES = {
     "skip-weights": "leaves out work with weights that are zero",
     "skip-activations": "leaves out work with activations that are zero",
@@ -30,26 +30,27 @@ def zero_notes(asked: Question, device: Device, phases: Sequence[PhaseTable]) ->
         return []
     found = [phase for phase in phases if phase.ops.has_zeros]
     if not found:
-        return [f"{_NOTHING}: none of its weights or activations is zero"]
+        return [f"{NOTHING}: none of its weights or activations is zero"]
     if device.kind == "crossbar":
-        return [f"{_NOTHING}: every cell of an array takes part in each product"]
+        return [f"{NOTHING}: every cell of an array takes part in each product"]
     skipping = host_of(device).sparsity
     if device.kind == "near-bank-pim":
         if any("block" in phase.ops.patterns for phase in found):
             return ["whole blocks of zeros are neither stored nor read"]
         if skipping is None:
-            return [
-                f"{_NOTHING}: all banks follow one command, so only whole blocks of zeros would save work"
-            ]
+            return [f"{NOTHING}: all banks follow one command, so only whole blocks of zeros would save work"]
     if skipping is None:
-        return [f"{_NOTHING}: its preset states nothing that this device could do with them"]
+        return [f"{NOTHING}: its preset states nothing that this device could do with them"]
     works = [zero_work(skipping, phase.ops) for phase in found]
     if not any(map(_changes, works)):
-        return [f"{_NOTHING}: {_why(skipping, found[0].ops)}"]
-    ideal = "ideally " if asked.ideal else ""
-    parts = [ideal + _DOES[skipping.mechanism]]
-    parts += [_told(skipping, phase, work) for phase, work in zip(found, works, strict=True)]
-    return ["; ".join(parts)]
+        return [f"{NOTHING}: {_why(skipping, found[0].ops)}"]
+    leaves_out = any(bool(np.any(work.done_ratio != 1)) for work in works)
+    does = _DOES[skipping.mechanism if leaves_out or skipping.mechanism == "gate" else "none"]
+    shares: dict[str, list[str]] = {}
+    for phase, work in zip(found, works, strict=True):
+        shares.setdefault(", ".join(_shares(phase.ops, work, leaves_out)), []).append(phase.name)
+    told = [f"{' and '.join(names)}: {share}" for share, names in shares.items()]
+    return ["; ".join([f"{'ideally ' if asked.ideal else ''}{does}", *told, *_measured(works)])]
 
 
 def _changes(work: ZeroWork) -> bool:
@@ -71,26 +72,27 @@ def _why(skipping: ZeroSkipping, ops: OpTable) -> str:
     return "none of its kernels takes weights and arithmetic of these types, or matrices of these sides"
 
 
-def _told(skipping: ZeroSkipping, phase: PhaseTable, work: ZeroWork) -> str:
-    """One phase in shares: MACs, their energy, bytes of weights, and what was measured of such kernels."""
-    return f"{phase.name}: " + ", ".join(_shares(skipping, phase.ops, work))
-
-
-def _shares(skipping: ZeroSkipping, ops: OpTable, work: ZeroWork) -> Iterator[str]:
-    if skipping.mechanism in ("gate", "none"):
-        yield f"{_percent(work.arithmetic_ratio, ops.macs)} of the energy of MACs"
+def _shares(ops: OpTable, work: ZeroWork, leaves_out: bool) -> Iterator[str]:
+    """What is left of one phase's products with weights: MACs, or their energy, and bytes of weights."""
+    macs = ops.macs * np.array([[kind in STORED for kind in ops.kinds]])
+    if leaves_out:
+        yield f"{_percent(work.done_ratio, macs)} of the MACs with weights"
     else:
-        yield f"{_percent(work.done_ratio, ops.macs)} of the MACs"
+        yield f"{_percent(work.arithmetic_ratio, macs)} of the energy of MACs with weights"
     if np.any(work.stored_ratio != 1):
         metadata = _percent(work.metadata_ratio, ops.weight_bytes)
-        yield f"{_percent(work.stored_ratio, ops.weight_bytes)} of the bytes of weights, {metadata} being metadata"
-    measured = np.broadcast_to(work.speedup_ratio, ops.macs.shape)
-    if np.any(measured > 0):
-        low, high = float(measured[measured > 0].min()), float(measured.max())
-        span = f"{low:.2g}x" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.2g}x to {high:.2g}x"
-        yield f"no faster than the {span} that was measured of such kernels"
+        yield f"{_percent(work.stored_ratio, ops.weight_bytes)} of their bytes, {metadata} being metadata"
+
+
+def _measured(works: Sequence[ZeroWork]) -> Iterator[str]:
+    """What was measured of such kernels, which no answer exceeds."""
+    ratios = np.concatenate([work.speedup_ratio[work.speedup_ratio > 0] for work in works])
+    if ratios.size:
+        low, high = f"{ratios.min():.2g}x", f"{ratios.max():.2g}x"
+        yield f"kernels for it were measured at {low if low == high else f'{low} to {high}'} of dense ones"
 
 
 def _percent(ratio: Array, of: Array) -> str:
     """A mean ratio, weighted by what it is a share of."""
-    return f"{100 * float((ratio * of).sum() / of.sum()):.3g} %"
+    share = 100 * float((ratio * of).sum() / of.sum())
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npuwatt.arrays import Array, Real, total
-from npuwatt.device.costs import OpCosts
+from npuwatt.device.costs import OpCosts, PhaseCosts
 from npuwatt.device.evaluate import Device, device_costs, host_of, rest_power_w
 from npuwatt.device.savings import split
 from npuwatt.device.sparsity import zero_work
@@ -60,9 +60,12 @@ def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[
     network, request, devices = asked.network.record, asked.request, result.devices[0, 0]
     if asked.stack is None:
         steps = np.asarray(request.output_len) - 1
-        phases = [("prefill", result.prefill, 1.0)]
-        phases += [("decode", result.decode, steps)] if result.decode else []
+        phases: list[tuple[str, PhaseCosts | None, Real]] = [
+            ("prefill", result.prefill, 1.0), ("decode", result.decode, steps)
+        ]  # fmt: skip
         for name, whole, times in phases:
+            if whole is None:
+                continue
             ops = shared_ops(phase_ops(network, request, name), network, request, devices, asked.sharing)
             yield device_costs(device, table(ops), devices), whole.stretch_ratio, times
         return
@@ -72,11 +75,11 @@ def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[
     stack = asked.stack.record
     work = work_of(asked, stack, result)
     share = np.atleast_2d(work.mixed_fraction)
-    for step, times in ((work.plain, 1 - share), (work.mixed, share)):
+    for step, part in ((work.plain, 1 - share), (work.mixed, share)):
         if step is not None:
             costs = device_costs(device, executed(stack, step, work.local_experts), work.devices)
-            whole = step_costs(step, work, device, stack, limits=False)
-            yield serialised(stack, costs), whole.stretch_ratio, times * np.asarray(request.output_len)
+            stretch = step_costs(step, work, device, stack, limits=False).stretch_ratio
+            yield serialised(stack, costs), stretch, part * np.asarray(request.output_len)
 
 
 def done_macs(device: Device, phase: PhaseTable) -> float:

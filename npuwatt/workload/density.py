@@ -89,7 +89,8 @@ def touched_fraction(density: Real, tokens: Real) -> Real:
 
     A weight channel whose inputs are zero in all of a batch need not be read; with the batch the saving is gone.
     """
-    return 1 - np.power(1 - np.asarray(density), tokens)
+    touched: Real = 1 - np.power(1 - np.asarray(density), tokens)
+    return touched
 
 
 def with_zeros(ops: Sequence[Op], zeros: Zeros | None) -> list[Op]:

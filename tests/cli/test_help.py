@@ -16,7 +16,7 @@ from npuwatt.preset import library
 if TYPE_CHECKING:
     from conftest import Quick, Run, Screen
 
-COMMANDS = ("", "compare", "estimate", "accuracy", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
+COMMANDS = ("", "compare", "estimate", "accuracy", "sparsity", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
             "presets path", "model", "model import", "model scan", "validate", "calibrate")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
           "--mode", "--serving", "--stack", "--prefill", "--expert-parallel", "--data-parallel", "--constants", "--set",
@@ -72,6 +72,18 @@ def test_help_opens_with_an_example(run: Run, command: str) -> None:
 def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, packed: Any, command: str) -> None:
     ones = np.ones((8, 8), np.float32)
     (tmp_path / "model.safetensors").write_bytes(packed({"fc1.weight": ("F32", ones)}))
+    tensor = {
+        "name": "q",
+        "shape": [8, 8],
+        "dtype": "F32",
+        "input_axis": 1,
+        "op": "qkv",
+        "density": 0.5,
+        "conformity": {},
+    }
+    (tmp_path / "densities.json").write_text(
+        json.dumps({"schema": "npuwatt.densities/1", "tensors": [tensor]})
+    )
     (tmp_path / "presets" / "networks").mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "runs.csv").write_bytes(

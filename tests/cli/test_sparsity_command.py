@@ -1,0 +1,264 @@
+"""`npuwatt sparsity` and zeros in other commands, from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no stubs are needed for one call
+
+from npuwatt.preset import library
+
+if TYPE_CHECKING:
+    from conftest import Quick, Run, Screen
+
+SKIPS, CANNOT = "sparse-npu", "npu"
+METRICS = (
+    "ttft_s",
+    "tpot_s",
+    "tokens_per_s",
+    "power_w",
+    "energy_per_output_token_j",
+    "energy_by_component_j",
+)
+
+
+def said(quick: Quick, *words: str) -> Any:
+    done = quick(*words, "--json")
+    assert (done.code, done.err) == (0, "")
+    return done.json()
+
+
+@pytest.fixture
+def densities(quick: Quick, tmp_path: Path, packed: Any) -> str:
+    """The density file of a scanned checkpoint with Llama's names: one projection in 2:4, one a quarter full, one dense."""
+    full = np.random.default_rng(5).standard_normal((64, 64)).astype(np.float32)
+    half, quarter = full.copy(), full.copy()
+    half[:, ::2] = 0
+    quarter[16:] = 0
+    layers = {
+        "self_attn.o_proj": half,
+        "mlp.up_proj": quarter,
+        "mlp.gate_proj": quarter,
+        "mlp.down_proj": full,
+    }
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(
+        packed({f"model.layers.0.{name}.weight": ("F32", values) for name, values in layers.items()})
+    )
+    path = tmp_path / "densities.json"
+    assert quick("model", "scan", str(model), "--densities", str(path)).code == 0
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gpu", "npu", "--pattern", "2:4"),
+        ("sparse-npu", "pim", "crossbar", "--density", "0.5", "--activation-density", "0.5"),
+        ("gpu", "--pattern", "2:4", "--ideal", "--batch", "64"),
+        ("gpu", "sparse-npu", "--serving", "--batch", "16"),
+        ("gpu", "--network", "llama-3.1-405b", "--devices", "1"),
+        ("sparse-npu", "--network", "resnet-50"),
+        ("sparse-npu", "--network", "mixtral-8x7b", "--pattern", "block"),
+        ("gpu", "--pattern", "dense"),
+        ("gpu", "--constants", "article"),
+        ("gpu", "--output-len", "1"),
+    ],
+)
+def test_json_passes_its_schema(quick: Quick, words: tuple[str, ...]) -> None:
+    schema = quick("schema", "sparsity").json()
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(said(quick, "sparsity", *words))
+
+
+def test_a_scanned_file_changes_a_device_that_skips_and_nothing_of_one_that_cannot(
+    quick: Quick, densities: str
+) -> None:
+    words = ("compare", CANNOT, SKIPS)
+    before = said(quick, *words)["results"]
+    record = said(quick, *words, "--densities", densities)
+    same, differs = record["results"]
+    for name in METRICS:
+        assert same[name] == before[0][name]
+        assert name == "power_w" or differs[name] != before[1][name]
+    assert differs["energy_per_output_token_j"] < before[1]["energy_per_output_token_j"]
+    assert (
+        "zeros change nothing: its preset states nothing that this device could do with them" in same["notes"]
+    )
+    assert any(note.startswith("leaves out work in which a weight") for note in differs["notes"])
+    doubt = "how sure this is was measured on servers with dense weights; zeros make it less so"
+    assert [doubt in one["notes"] for one in (same, differs)] == [False, True]
+    assert record["request"]["densities"] == densities
+    assert any("does not tell of qkv, lm_head: counted as dense" in note for note in record["notes"])
+
+
+@pytest.mark.parametrize("command", ["compare", "estimate", "sweep"])
+@pytest.mark.parametrize("words", [("--pattern", "2:4"), ("--density", "0.5", "--activation-density", "0.5")])
+def test_zeros_change_every_command_on_a_device_that_skips_and_none_on_one_that_cannot(
+    quick: Quick, command: str, words: tuple[str, ...]
+) -> None:
+    vary = ("--vary", "request.batch=1,64") if command == "sweep" else ()
+    for device, same in ((CANNOT, True), ("crossbar", True), (SKIPS, False)):
+        both = [said(quick, command, device, *vary, *more) for more in ((), words)]
+        rows = [record if command == "estimate" else record["results"] for record in both]
+        spent = [
+            [row["energy_per_output_token_j"] for row in (part if isinstance(part, list) else [part])]
+            for part in rows
+        ]
+        assert (spent[0] == spent[1]) == same
+
+
+def test_one_screen_tells_whether_the_claim_holds_and_under_which_condition(
+    screen: Screen, plain_text: Any
+) -> None:
+    done = screen("sparsity", "gpu", "npu", "--pattern", "2:4", width=80)
+    text = plain_text(done.out)
+    assert done.code == 0
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 45
+    words = " ".join(text.split())
+    for device in ("gpu", "npu"):
+        assert re.search(rf'{device}: "30 to 50 % without loss" (fails|holds|open)', words)
+    assert "without retraining: 44.1 % of MMLU recovered (65.1 -> 28.7)" in words
+    assert "with 13 B tokens of retraining: OpenLLM v1 1.6 % down on Llama-3.1-8B" in words
+    assert "no supported path for 2:4" in words
+    assert "2:4 is run by torch.sparse (torch 2.13)" in words
+    assert "accuracy as measured by vuiseng9, Meta-Llama-3.1-8B-wanda-2of4" in words
+
+
+def test_a_wide_screen_shows_both_sides_of_each_number(screen: Screen, plain_text: Any) -> None:
+    text = plain_text(screen("sparsity", "gpu", "npu", "--pattern", "2:4", width=160).out)
+    assert max(map(len, text.splitlines())) <= 160
+    assert re.search(r"gpu +decode +\S+ +15\.1 GB > 8\.53 GB", text)
+
+
+@pytest.mark.parametrize("style", ["table", "plain", "markdown", "csv", "jsonl"])
+def test_every_format_names_each_device_and_phase(quick: Quick, style: str) -> None:
+    done = quick("sparsity", "gpu", SKIPS, "--format", style)
+    assert (done.code, done.err) == (0, "")
+    for word in ("gpu", SKIPS, "prefill", "decode"):
+        assert word in done.out
+    if style == "jsonl":
+        assert [(row["device"], row["phase"]) for row in done.lines()] == [
+            (device, phase) for device in ("gpu", SKIPS) for phase in ("prefill", "decode")
+        ]
+
+
+def test_accuracy_is_told_for_the_size_of_the_network(quick: Quick) -> None:
+    short = [
+        said(quick, "sparsity", CANNOT, "--network", name)["evidence"]["in_short"][0]
+        for name in ("llama-2-7b", "llama-2-70b")
+    ]
+    assert "5.12 -> 10.17 to 11.02 on Llama-2-7B" in short[0]
+    assert "3.12 -> 5.16 to 5.4 on Llama-2-70B" in short[1]
+
+
+def test_gating_saves_energy_and_no_time(quick: Quick, tmp_path: Path) -> None:
+    built_in = (Path(library.presets_root()) / "devices" / "furiosa-rngd.yaml").read_text()
+    folder = tmp_path / "mine" / "devices"
+    folder.mkdir(parents=True)
+    for name, mechanism in (("gates", "gate"), ("skips", "skip-both")):
+        text = re.sub(r"(?m)^aliases: .*$", "aliases: []", built_in)
+        (folder / f"{name}.yaml").write_text(f"{text}\nsparsity:\n  mechanism: {mechanism}\n")
+    found = said(
+        quick,
+        "sparsity",
+        "gates",
+        "skips",
+        "--presets",
+        str(folder.parent),
+        "--density",
+        "0.5",
+        "--batch",
+        "256",
+    )
+    gates, skips = found["results"]
+    assert gates["saved_fraction"] > 0
+    assert all(phase["dense"]["time_s"] == phase["sparse"]["time_s"] for phase in gates["phases"])
+    assert gates["split_j"]["static"] == pytest.approx(0, abs=1e-9)
+    assert gates["saved_fraction"] < skips["saved_fraction"]
+    assert skips["speedup_ratio"] > 1
+    assert "which saves no time" in gates["notes"][0]
+
+
+def test_ideal_is_labelled_wherever_it_is_shown(quick: Quick) -> None:
+    record = said(quick, "sparsity", "gpu", "--ideal", "--batch", "64")
+    assert record["request"]["ideal"] is True
+    assert record["results"][0]["notes"][0].startswith("ideally ")
+    text = quick("sparsity", "gpu", "--ideal", "--batch", "64").out
+    assert "ideal skipping" in text.splitlines()[0]
+    assert "gpu (ideal): " in text
+    assert "note: ideal: nothing was ever measured" in text
+
+
+def test_the_saving_of_skipped_bytes_shrinks_with_the_batch(quick: Quick) -> None:
+    batches = said(quick, "sparsity", SKIPS, "--density", "0.5")["results"][0]["batches"]
+    assert [one["batch"] for one in batches] == [2**power for power in range(10)]
+    saved = [one["saved_fraction"] for one in batches]
+    assert saved == sorted(saved, reverse=True)
+    assert saved[-1] < saved[0] / 2
+
+
+def test_near_zero_weights_are_told_in_sigmas_and_in_what_they_carry(quick: Quick) -> None:
+    text = quick("sparsity", CANNOT, "--pattern", "unstructured", "--density", "0.5").out
+    assert "drop those below 0.61 to 0.67 sigma, which carry 5.5 to 7.1 % of the squared norm" in text
+
+
+def test_a_pattern_that_was_found_and_that_nothing_runs_is_an_answer(quick: Quick, tmp_path: Path) -> None:
+    tensor = {
+        "name": "q", "shape": [8, 8], "dtype": "BF16", "input_axis": 1, "density": 0.5, "conformity": {"2:4": 1},
+        "density_by_input": None,
+    }  # fmt: skip
+    path = tmp_path / "d.json"
+    ops = ("qkv", "attention_out", "ffn_up", "ffn_down", "lm_head")
+    tensors = [tensor | {"name": op, "op": op} for op in ops]
+    path.write_text(json.dumps({"schema": "npuwatt.densities/1", "npuwatt": "0", "tensors": tensors}))
+    done = quick("sparsity", CANNOT, "--densities", str(path))
+    assert done.code == 0
+    assert "npu: pattern found, no supported path: no software is known to run it" in done.out
+    assert "weights 50 % full by " in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--pattern", "2:5"), "--pattern: '2:5' given; did you mean '2:4'?"),
+        (("--pattern", "checkered"), "--pattern: 'checkered' given; expected one of dense, unstructured, 1:2, 2:4, 4:8, block"),
+        (("--density", "0"), "--density: 0 given; expected the share that is not zero, above 0 and at most 1"),
+        (("--density", "nan"), "--density: nan given; expected the share that is not zero, above 0 and at most 1"),
+        (("--activation-density", "1.5"), "--activation-density: 1.5 given; expected the share that is not zero, above 0 and at most 1"),
+        (("--pattern", "dense", "--density", "0.5"), "--pattern dense with --density 0.5: dense weights hold no zeros; expected another pattern"),
+        (("--pattern", "2:4", "--density", "0.6"), "--pattern 2:4 with --density 0.6: 2:4 leaves 0.5 at most; expected a density up to that"),
+        (("--densities", "d.json", "--pattern", "2:4"), "--densities with --pattern: the file tells it of each op; expected one of the two"),
+        (("--densities", "d.json", "--density", "0.5"), "--densities with --density: the file tells it of each op; expected one of the two"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["sparsity", "compare", "estimate", "sweep"])
+def test_what_makes_no_sense_is_one_line_everywhere(
+    quick: Quick, command: str, words: tuple[str, ...], line: str
+) -> None:
+    vary = ("--vary", "request.batch=1,2") if command == "sweep" else ()
+    done = quick(command, "gpu", *vary, *words)
+    assert (done.code, done.out, done.err) == (2, "", f"npuwatt: {line}\n")
+
+
+def test_a_file_that_is_not_there_or_no_density_file_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text('{"schema": "npuwatt.scan/1"}')
+    for path in ("d.json", "nowhere.json"):
+        done = run("compare", "gpu", "--densities", path, cwd=tmp_path)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("npuwatt: ") and done.err.count("\n") == 1
+        assert path in done.err
+
+
+def test_ideal_skipping_needs_something_to_skip() -> None:
+    import npuwatt
+
+    with pytest.raises(npuwatt.NpuwattError, match="--ideal: nothing is said to be zero; expected --pattern"):
+        npuwatt.compare(["gpu"], ideal=True)
