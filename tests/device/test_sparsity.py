@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from npuwatt.arrays import column
 from npuwatt.device.accelerator import Accelerator, MemoryLevel, accelerator_costs
 from npuwatt.device.costs import OpCosts
+from npuwatt.device.evaluate import device_costs
 from npuwatt.device.imbalance import imbalance_ratio
 from npuwatt.device.savings import ideal, split
 from npuwatt.device.sparsity import Mechanism, PackedWeights, ZeroSkipping, waste_bound_w
@@ -123,7 +124,15 @@ def test_a_compressed_format_or_a_search_costs_more_at_density_1_and_says_where(
     found = accelerator_costs(searching, matmul(4096.0, anywhere(1.0)))
     dense = accelerator_costs(CHIP, matmul(4096.0))
     assert found.time_s.item() == dense.time_s.item()
-    assert energy_j(found) == pytest.approx(energy_j(dense) + 4096.0**3 * 1e-12 / 0.9, rel=1e-12)
+    search_j = 4096.0**3 * 1e-12 / 0.9
+    assert energy_j(found) == pytest.approx(energy_j(dense) + search_j, rel=1e-12)
+    parts = split(dense, found, rest_power_w=50.0, regulator_efficiency_fraction=0.9)
+    assert parts.metadata_j.item() == pytest.approx(-search_j, rel=1e-12)
+    assert parts.traffic_j.item() == pytest.approx(0, abs=1e-12 * search_j)
+    idle = chip(
+        "skip-activations", intersection_energy_j_per_mac=1e-12
+    )  # no activation is zero: nothing to search
+    assert_same(accelerator_costs(idle, matmul(4096.0, anywhere(0.5))), dense)
 
 
 @FIXED
@@ -222,6 +231,17 @@ def test_scales_of_quantised_groups_stay_whole() -> None:
     found = accelerator_costs(kernels, ops)
     kept = (found.level_bytes["dram"].item() - ops.activation_bytes.item()) / (4096.0**2)
     assert kept * 8 == pytest.approx(3.25, rel=1e-12)
+
+
+def test_an_n_m_pattern_gives_each_lane_the_same_work_and_an_uneven_op_loses_more() -> None:
+    waiting = chip("skip-weights", lanes_count=64.0, window_count=16.0)
+    even = accelerator_costs(waiting, matmul(65536.0, HALF))
+    assert even.limits_s["compute"].item() == pytest.approx(65536 * 4096.0**2 / 100e12 / 2)
+    assert even.lost_s["imbalance"].item() == 0
+    ops = matmul(65536.0, anywhere(0.5))
+    one, two = (device_costs(waiting, replace(ops, uneven=share * ops.uneven)) for share in (1.0, 2.0))
+    assert two.lost_s["imbalance"].item() == 2 * one.lost_s["imbalance"].item() > 0
+    assert two.time_s.item() == 2 * one.time_s.item()
 
 
 SPEEDUP = {"1": 0.11, "64": 0.59, "4096": 1.11, "16384": 1.6}

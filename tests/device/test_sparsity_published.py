@@ -216,6 +216,17 @@ def test_whole_blocks_of_zeros_are_not_read_by_banks() -> None:
     assert half.level_bytes["banks"].item() == 0.5 * whole.level_bytes["banks"].item()
     assert half.energy_j["arithmetic"].item() == 0.5 * whole.energy_j["arithmetic"].item()
     assert half.time_s.item() < whole.time_s.item()
+    many = Request(batch=512)  # so many that the host takes over
+    plain = [
+        op for op in phase_ops(load_network("llama-3.1-8b").record, many, "decode") if op.name == "ffn_down"
+    ]
+    whole, half = (
+        nearbank_costs(board, table(with_zeros(plain, zeros)))
+        for zeros in (None, Zeros(pattern="block", weight_density=0.5))
+    )
+    assert half.level_bytes["banks"].item() == 0
+    spared = whole.level_bytes["dram"].item() - half.level_bytes["dram"].item()
+    assert spared == pytest.approx(plain[0].weight_bytes / 2)
 
 
 def test_a_host_may_not_store_weights_that_its_banks_cannot_read() -> None:

@@ -16,7 +16,7 @@ from npuwatt.errors import NpuwattError
 from npuwatt.preset import library
 from npuwatt.study.inference import devices_needed, inference, phase_ops, shared_ops, stored_ratio
 from npuwatt.study.scenario import load_device, load_network, load_stack
-from npuwatt.study.serving import serving
+from npuwatt.study.serving import serving, serving_work
 from npuwatt.workload.density import Zeros
 from npuwatt.workload.network import Transformer
 from npuwatt.workload.ops import STORED, table
@@ -109,6 +109,22 @@ def test_weights_stored_without_zeros_fit_on_fewer_devices_where_the_format_is_k
     assert needed("a100-sxm-80gb", HALF) < needed("a100-sxm-80gb", None)
     assert needed("a100-sxm-80gb", HALF) >= 0.5625 * (needed("a100-sxm-80gb", None) - 1)
     assert needed("mi300x", HALF) == needed("mi300x", None)
+
+
+def test_a_board_whose_memory_computes_stores_blocks_alone_without_zeros() -> None:
+    for zeros, ratio in ((HALF, 1.0), (Zeros(pattern="block", weight_density=0.4), 0.4)):
+        found = stored_ratio(network("llama-3.1-8b"), Request(zeros=zeros), device("hbm3-pim-bank")).item()
+        assert found == pytest.approx(ratio, rel=1e-12)
+
+
+@pytest.mark.parametrize("context_tokens", [None, 700.0])
+def test_a_server_knows_the_zeros_of_its_requests(context_tokens: float | None) -> None:
+    asked = Request(batch=8, zeros=HALF)
+    work = serving_work(network("llama-3.1-8b"), asked, context_tokens=context_tokens)
+    for ops in (work.plain, work.mixed):
+        assert ops is not None
+        for kind, pattern in zip(ops.kinds, ops.patterns, strict=True):
+            assert pattern == ("2:4" if kind in STORED else "dense")
 
 
 def test_a_density_of_each_op_weighs_by_its_weights() -> None:

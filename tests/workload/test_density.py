@@ -138,7 +138,11 @@ def test_an_op_of_its_own_takes_its_own_zeros() -> None:
 def test_a_column_of_densities_equals_a_loop() -> None:
     densities = column([0.1, 0.5, 0.9])
     densities.flags.writeable = False
-    given: dict[str, Any] = {"pattern": "unstructured", "activation_density": 0.5, "effectual_density": densities / 2}
+    given: dict[str, Any] = {
+        "pattern": "unstructured",
+        "activation_density": 0.5,
+        "effectual_density": densities / 2,
+    }
     together = table(with_zeros([MATMUL], Zeros(weight_density=densities, **given)))
     for place, density in enumerate(densities[:, 0]):
         alone = Zeros(pattern="unstructured", activation_density=0.5, weight_density=float(density))
