@@ -23,7 +23,6 @@ FLOORS = {
     "preset": 3,
     "workload": 3,
     "checkpoint": 3,
-    "checkpoint": 3,
     "device": 4,
     "study": 5,
     "explore": 6,
@@ -34,7 +33,7 @@ FLOORS = {
     "__main__": 11,
 }
 GROUND = {"", "errors", "arrays", "record", "require", "units"}
-MODELS = {"workload": GROUND, "checkpoint": GROUND, "checkpoint": GROUND, "device": GROUND | {"workload"}}
+MODELS = {"workload": GROUND, "checkpoint": GROUND, "device": GROUND | {"workload"}}
 # Numbers that need no unit: counts and shares whose name is a term of the field, and evidence of any unit.
 PLAIN = {
     "batch", "input_len", "output_len", "output_tokens", "all_tokens", "tokens", "layers", "devices", "devices_needed",

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -28,8 +30,22 @@ def commands() -> list[str]:
     return [line for line in lines if line and not line.startswith("pip ")]
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, packed: Any) -> Path:
+    """A model of which half the weights of one layer are zero, in the pattern 2:4, and what a scan says of it."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    weights = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32) * (np.arange(64) % 4 < 2)
+    (folder / "model.safetensors").write_bytes(
+        packed({"model.layers.0.mlp.down_proj.weight": ("F32", weights)})
+    )
+    assert run("npuwatt model scan model.safetensors --densities densities.json", folder).returncode == 0
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, checkpoint: Path) -> Path:
+    for name in ("model.safetensors", "densities.json"):
+        (tmp_path / name).write_bytes((checkpoint / name).read_bytes())
     (tmp_path / "mychips" / "devices").mkdir(parents=True)
     (tmp_path / "mychips" / "devices" / "my-npu.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
     (tmp_path / "runs.csv").write_text(blocks("csv")[0], encoding="utf-8")
