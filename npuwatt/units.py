@@ -37,7 +37,11 @@ _UNITS: dict[str, tuple[float, str]] = {
     "dB": (1.0, "dB"),
     "um2": (1e-12, "m2"),
     "mm2": (1e-6, "m2"),
+    "cm2": (1e-4, "m2"),
+    "m2": (1.0, "m2"),
     "m": (1.0, "m"),
+    "Pa": (1.0, "Pa"),
+    "L": (1.0, "L"),
 }
 _PREFIXES = {
     "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0,
@@ -66,6 +70,11 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_farad": ("F", "fF"),
     "_k": ("K", "K or degC"),
     "_db": ("dB", "dB"),
+    "_pa": ("Pa", "Pa"),
+    "_k_per_w": ("K/W", "K/W"),
+    "_per_k": ("1/K", "/K"),
+    "_w_per_m2": ("W/m2", "W/cm2"),
+    "_l_per_j": ("L/J", "L/kWh"),
     "_fraction": ("1", "0.9 or 90 %"),
     "_ratio": ("1", "1.5"),
     "_count": ("1", "8"),
@@ -106,9 +115,9 @@ def _unit(text: str) -> tuple[float, str] | None:
     if text in ("", "%"):
         return (0.01 if text else 1.0), "1"
     upper, _, lower = text.partition("/")
-    above = _one_unit(upper.strip())
     if "/" not in text:
-        return above
+        return _one_unit(upper.strip())
+    above = (1.0, "1") if upper.strip() in ("", "1") else _one_unit(upper.strip())
     below = _one_unit(lower.strip())
     if above is None or below is None:
         return None
@@ -169,7 +178,7 @@ def show_time(time_s: float) -> str:
 
 def show_usual(value: float, unit: str) -> str:
     """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit, of an electron in eV."""
-    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit")}.get(unit, (1.0, unit))
+    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit"), "L/J": (3.6e6, "L/kWh")}.get(unit, (1.0, unit))
     if unit == "J" and 0 < abs(value) < 1e-18:  # of one electron: an activation energy
         scale, usual = 1 / _UNITS["eV"][0], "eV"
     return show_in(value * scale, usual, 4)
@@ -182,7 +191,7 @@ def show_in(value: float, unit: str, digits: int = 3) -> str:
     prefix, scale = "", 1.0
     if unit == "m2":  # a prefix before it would be squared too
         unit, scale = ("mm2", 1e-6) if abs(value) >= 1e-8 else ("um2", 1e-12)
-    elif unit and unit != "%":
+    elif unit and unit != "%" and not unit.startswith("1/"):
         size = abs(value) * (1 + 0.5 * 10.0**-digits)
         prefix, scale = next(
             ((p, s) for p, s in reversed(_PREFIXES.items()) if p not in ("µ", "μ") and size >= s),
