@@ -178,7 +178,9 @@ def show_time(time_s: float) -> str:
 
 def show_usual(value: float, unit: str) -> str:
     """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit, of an electron in eV."""
-    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit"), "L/J": (3.6e6, "L/kWh")}.get(unit, (1.0, unit))
+    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit"), "L/J": (3.6e6, "L/kWh")}.get(
+        unit, (1.0, unit)
+    )
     if unit == "J" and 0 < abs(value) < 1e-18:  # of one electron: an activation energy
         scale, usual = 1 / _UNITS["eV"][0], "eV"
     return show_in(value * scale, usual, 4)

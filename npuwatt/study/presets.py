@@ -6,24 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from npuwatt.datacenter.cooling import Cooling
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.preset import library
 from npuwatt.record import Record
 from npuwatt.study.article import Constants
 from npuwatt.study.confidence import NeverMeasured
-from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
+from npuwatt.study.scenario import (
+    Chosen,
+    load_constants,
+    load_datacenter,
+    load_device,
+    load_network,
+    load_stack,
+)
 from npuwatt.workload.network import Network
 from npuwatt.workload.parameters import parameter_count
 
 PARAMETERS_WITHIN = 0.01
-_CONSTANTS: dict[str, type[Record]] = {"interval": NeverMeasured, "cim-chips": MacroConstants}
+_CONSTANTS: dict[str, type[Record]] = {
+    "interval": NeverMeasured,
+    "cim-chips": MacroConstants,
+    "cooling": Cooling,
+}
 _FOLDER_OF = {
     "transformer": "networks",
     "convnet": "networks",
     "stack": "stacks",
     "constants": "constants",
+    "datacenter": "datacenters",
     "interval": "constants",
+    "cooling": "constants",
     "cim-chips": "constants",
 }
 
@@ -54,6 +68,8 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
         return load_network(name, folders=presets)
     if folder == "stacks":
         return load_stack(name, folders=presets)
+    if folder == "datacenters":
+        return load_datacenter(name, folders=presets)
     if folder == "constants":
         kind = library.find("constants", name, presets).header("kind")
         return load_constants(name, _CONSTANTS.get(kind, Constants))

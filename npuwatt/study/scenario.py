@@ -16,6 +16,8 @@ from npuwatt.record import Record
 from npuwatt.workload.network import Network, Transformer
 
 if TYPE_CHECKING:
+    from npuwatt.datacenter.cooling import Cooling
+    from npuwatt.datacenter.facility import Facility
     from npuwatt.device.stack import Stack
 
 T = TypeVar("T", bound=Record)
@@ -162,6 +164,26 @@ def load_stack(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str
     if kind != Stack.kind:
         raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Stack.kind}")
     return _choose(typed, preset, Stack, changed(preset.document, changes, "stack"))
+
+
+def load_datacenter(
+    typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()
+) -> Chosen[Facility]:
+    """A hall by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
+    from npuwatt.datacenter.facility import Facility
+
+    preset = library.find("datacenters", typed, folders)
+    kind = preset.header("kind")
+    if kind != Facility.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Facility.kind}")
+    return _choose(typed, preset, Facility, changed(preset.document, changes, "datacenter"))
+
+
+def load_cooling() -> Chosen[Cooling]:
+    """What halls have to choose from: rungs of cooling, climates, uses of water."""
+    from npuwatt.datacenter.cooling import Cooling
+
+    return load_constants("cooling", Cooling)
 
 
 def load_constants(name: str, kind: type[T]) -> Chosen[T]:

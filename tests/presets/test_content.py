@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from npuwatt.datacenter.cooling import Cooling
 from npuwatt.device.macro import MacroConstants
 from npuwatt.preset import library
 from npuwatt.preset.evidence import QUALITIES, SPREAD
@@ -16,7 +17,14 @@ from npuwatt.preset.load import read_yaml
 from npuwatt.study.article import Constants
 from npuwatt.study.confidence import NeverMeasured
 from npuwatt.study.presets import check_presets
-from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
+from npuwatt.study.scenario import (
+    Chosen,
+    load_constants,
+    load_datacenter,
+    load_device,
+    load_network,
+    load_stack,
+)
 
 ROOT = Path(library.presets_root())
 INDEX = library.index()
@@ -45,10 +53,12 @@ def one_reading() -> Any:
 @cache
 def loaded(folder: str, name: str) -> Chosen[Any]:
     if folder == "constants":
-        kinds = {"never-measured": NeverMeasured, "cim-chips": MacroConstants}
+        kinds = {"never-measured": NeverMeasured, "cim-chips": MacroConstants, "cooling": Cooling}
         return load_constants(name, kinds.get(name, Constants))
     if folder == "stacks":
         return load_stack(name)
+    if folder == "datacenters":
+        return load_datacenter(name)
     return load_device(name) if folder == "devices" else load_network(name)
 
 
@@ -82,7 +92,8 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "devices": ("accelerator", "near-bank-pim", "crossbar"),
         "networks": ("transformer", "convnet"),
         "stacks": ("stack",),
-        "constants": ("constants", "interval", "cim-chips"),
+        "datacenters": ("datacenter",),
+        "constants": ("constants", "interval", "cim-chips", "cooling"),
     }
     assert tree["kind"] in kinds[folder]
     if folder == "devices":
@@ -140,7 +151,7 @@ def test_files_are_lower_case_with_dashes_and_speak_to_their_reader(path: Path) 
     assert max(map(len, text.splitlines())) <= (200 if path.name == "sources.yaml" else 130)
 
 
-@pytest.mark.parametrize("folder", ["devices", "networks", "stacks"])
+@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters"])
 def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
     means: dict[str, str] = {}
     for name, entry in INDEX[folder].items():
