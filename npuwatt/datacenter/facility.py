@@ -25,7 +25,7 @@ from npuwatt.errors import NpuwattError
 from npuwatt.record import Record, replace
 
 MOST_PUE = 100.0
-_HALVINGS = 60  # of the interval that holds the IT load of a feed: down to the last bit
+_HALVINGS = 44  # of the interval that holds the IT load of a feed: to 1e-13 of the design load
 
 
 class Ups(Record):
