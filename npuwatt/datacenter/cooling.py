@@ -36,6 +36,7 @@ class Rung(Record):
     usual_coolant_k: Real  # at which the free cooling of the climates holds
     most_coolant_k: Real
     has_economiser: bool = True
+    has_liquid_at_chip: bool = False  # then the server's own fans have that heat no more
 
     def __post_init__(self) -> None:
         require.positive(
@@ -142,7 +143,8 @@ def free_cooling_fraction(
         return usual
     warmer = (coolant_k - step.usual_coolant_k) / cooling.climate_spread_k
     odds = usual / (1.0 - usual)
-    return odds / (odds + np.exp(np.clip(-warmer, -500.0, 500.0)))
+    against = np.exp(np.clip(-warmer, -500.0, 500.0))
+    return np.asarray(odds / (odds + against))
 
 
 def compact_pue(rung: Rung, free_fraction: Real) -> Real:
@@ -153,6 +155,11 @@ def compact_pue(rung: Rung, free_fraction: Real) -> Real:
     cooling-pue-ladder 1.0.0.
     """
     return rung.floor_ratio + (1.0 - free_fraction) * rung.penalty_ratio
+
+
+def captured_at_chip_fraction(rung: Rung) -> Real:
+    """Share of a server's heat that its own fans need not move: none where air is still at the chip."""
+    return rung.liquid_fraction if rung.has_liquid_at_chip else 0.0
 
 
 def rungs_that_hold(cooling: Cooling, rack_w: Real) -> dict[str, npt.NDArray[np.bool_]]:

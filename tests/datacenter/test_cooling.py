@@ -15,6 +15,7 @@ from npuwatt.datacenter.cooling import (
     air_flow_m3_per_s,
     air_mass_flow_kg_per_s,
     allowed_coolant_k,
+    captured_at_chip_fraction,
     chiller_cop,
     compact_pue,
     free_cooling_fraction,
@@ -179,7 +180,7 @@ def test_half_the_power_of_a_chip_allows_a_warmer_coolant_up_to_what_the_rung_ta
 def test_an_unknown_name_is_told_with_the_nearest(names: dict[str, str], told: str) -> None:
     asked = {"rung": "immersion", "climate": "cold", "water": "dry"} | names
     with pytest.raises(NpuwattError) as caught:
-        free_cooling_fraction(COOLING, **asked)
+        free_cooling_fraction(COOLING, rung=asked["rung"], climate=asked["climate"], water=asked["water"])
     assert caught.value.faults == (told,)
 
 
@@ -209,6 +210,13 @@ def test_liquid_takes_the_fans_out_of_it_power_and_leaves_pue_as_it_is() -> None
     air, liquid = (itue(SERVER, components_w=6000.0, liquid_fraction=share) for share in (0.0, 1.0))
     assert (air - liquid) * 0.98 * 0.96 == pytest.approx(0.1)
     assert tue(air, 1.2) / tue(liquid, 1.2) == pytest.approx(air / liquid)
+
+
+def test_a_rear_door_leaves_the_fans_of_the_server_and_cold_plates_do_not() -> None:
+    # Rear door: 85 % of the heat leaves in water, and all of it by air at the chip.
+    captured = {name: captured_at_chip_fraction(rung) for name, rung in COOLING.rungs.items()}
+    by_hand = {"legacy-air": 0, "contained-air": 0, "rear-door": 0, "direct-to-chip": 0.75, "immersion": 0.95}
+    assert captured == pytest.approx(by_hand)
 
 
 def test_tue_is_itue_times_pue_and_a_ratio_below_one_is_refused() -> None:

@@ -302,7 +302,7 @@ def test_water_sits_on_the_energy_of_it_with_pue_once_before_the_grids_share() -
     found = water_l(1.219241e-5 * kwh, site_l_per_j=0.37 / kwh, pue_ratio=1.26, grid_l_per_j=5.04 / kwh)
     assert found == pytest.approx(8.193786e-5, rel=1e-6)
     twice = 1.26 * 1.219241e-5 * (0.37 + 1.26 * 5.04)
-    assert abs(found / twice - 1) > 0.2
+    assert np.abs(found / twice - 1) > 0.2
 
 
 def test_water_that_cooling_drinks_is_that_of_its_mode() -> None:
