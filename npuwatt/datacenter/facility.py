@@ -25,7 +25,7 @@ from npuwatt.errors import NpuwattError
 from npuwatt.record import Record, replace
 
 MOST_PUE = 100.0
-_HALVINGS = 44  # of the interval that holds the IT load of a feed: to 1e-13 of the design load
+_MOST_STEPS = 100  # of Newton; five or six are enough unless fans take far more than IT
 
 
 class Ups(Record):
@@ -217,20 +217,25 @@ def it_load_w(facility: Facility, cooling: Cooling, feed_w: Real) -> Real:
     require.positive(feed=feed_w)
     if facility.pue_ratio is not None or facility.parts is None:
         return feed_w / pue(facility, cooling, 1.0)
-    design_w = facility.parts.design_it_w
-    low = np.zeros(np.broadcast_shapes(np.shape(feed_w), np.shape(pue(facility, cooling, design_w))))
-    high = low + design_w
-    for _ in range(_HALVINGS):  # power grows with load, so halving finds the one that fills the feed
-        middle = (low + high) / 2.0
-        fits = total_power_w(facility, cooling, middle) <= feed_w
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-    if np.any(low == 0.0):
-        least_w = float(np.max(total_power_w(facility, cooling, design_w * 1e-12)))
+    least_w = _sum_w(facility, cooling, 0.0)
+    if np.any(np.less_equal(feed_w, least_w)):
         raise NpuwattError(
-            f"feed: {float(np.min(feed_w)):.6g} W given; expected more than the hall draws without IT, {least_w:.6g} W"
+            f"feed: {float(np.min(feed_w)):.6g} W given; expected more than the hall draws without IT, "
+            f"{float(np.max(least_w)):.6g} W"
         )
-    whole = total_power_w(facility, cooling, design_w) <= feed_w
-    return np.where(whole, design_w, low)
+    it_w = facility.parts.design_it_w
+    small_w = it_w * 1e-6
+    for _ in range(_MOST_STEPS):  # power is convex in load: Newton's method from above never oversteps
+        power_w = _sum_w(facility, cooling, it_w)
+        over_w = np.maximum(power_w - feed_w, 0.0)
+        if not np.any(over_w > 1e-13 * power_w):
+            break
+        it_w = it_w - over_w * small_w / (_sum_w(facility, cooling, it_w + small_w) - power_w)
+    return it_w
+
+
+def _sum_w(facility: Facility, cooling: Cooling, it_w: Real) -> Real:
+    return sum(power_by_part(facility, cooling, it_w).values(), start=0.0)
 
 
 def sized_for(facility: Facility, cooling: Cooling, feed_w: Real) -> Facility:

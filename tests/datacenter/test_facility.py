@@ -279,6 +279,15 @@ def test_the_load_of_a_feed_draws_that_feed(name: str, load: float) -> None:
     assert it_load_w(hall, COOLING, feed_w) == pytest.approx(it_w, rel=1e-9)
 
 
+@pytest.mark.parametrize("load", [0.02, 0.3, 0.9])
+def test_the_load_of_a_feed_is_found_where_fans_take_more_than_it(load: float) -> None:
+    parts = parts_of(HALLS["hyperscale"])
+    storm = replace(parts, fans=replace(parts.fans, pressure_pa=1e6, least_flow_fraction=0.0))
+    hall = replace(HALLS["hyperscale"], parts=storm)
+    feed_w = total_power_w(hall, COOLING, load * 20e6)
+    assert it_load_w(hall, COOLING, feed_w) == pytest.approx(load * 20e6, rel=1e-9)
+
+
 def test_a_feed_beyond_the_design_load_fills_the_hall_and_one_built_for_it_takes_all() -> None:
     hall = HALLS["hyperscale"]
     assert it_load_w(hall, COOLING, 100e6) == parts_of(hall).design_it_w
