@@ -216,6 +216,8 @@ def show_time(time_s: float) -> str:
 
 def show_usual(value: float, unit: str) -> str:
     """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit, tariffs per kWh, of an electron in eV."""
+    if unit == "s" and value >= 2 * _UNITS["day"][0]:
+        return show_time(value)
     scale, usual = _USUAL.get(unit, (1.0, unit))
     if unit == "J" and 0 < abs(value) < 1e-18:  # of one electron: an activation energy
         scale, usual = 1 / _UNITS["eV"][0], "eV"

@@ -14,6 +14,7 @@ _SAID = {
     "devices": ("class", "evidence"),
     "stacks": ("about",),
     "datacenters": ("about",),
+    "grids": ("about",),
 }  # beside the name in a list; else the kind
 
 

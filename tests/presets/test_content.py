@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from npuwatt.datacenter.carbon import Embodied
 from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.preset import library
 from npuwatt.preset.evidence import QUALITIES, SPREAD
@@ -22,6 +24,7 @@ from npuwatt.study.scenario import (
     load_constants,
     load_datacenter,
     load_device,
+    load_grids,
     load_network,
     load_stack,
 )
@@ -53,12 +56,21 @@ def one_reading() -> Any:
 @cache
 def loaded(folder: str, name: str) -> Chosen[Any]:
     if folder == "constants":
-        kinds = {"never-measured": NeverMeasured, "cim-chips": MacroConstants, "cooling": Cooling}
+        kinds = {
+            "never-measured": NeverMeasured,
+            "cim-chips": MacroConstants,
+            "cooling": Cooling,
+            "money": Money,
+            "prices": Prices,
+            "embodied": Embodied,
+        }
         return load_constants(name, kinds.get(name, Constants))
     if folder == "stacks":
         return load_stack(name)
     if folder == "datacenters":
         return load_datacenter(name)
+    if folder == "grids":
+        return load_grids(name)
     return load_device(name) if folder == "devices" else load_network(name)
 
 
@@ -93,7 +105,8 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "networks": ("transformer", "convnet"),
         "stacks": ("stack",),
         "datacenters": ("datacenter",),
-        "constants": ("constants", "interval", "cim-chips", "cooling"),
+        "grids": ("grids",),
+        "constants": ("constants", "interval", "cim-chips", "cooling", "money", "prices", "embodied"),
     }
     assert tree["kind"] in kinds[folder]
     if folder == "devices":
