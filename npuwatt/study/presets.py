@@ -8,6 +8,7 @@ from typing import Any
 
 from npuwatt.datacenter.carbon import Embodied
 from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
@@ -37,6 +38,7 @@ _CONSTANTS: dict[str, type[Record]] = {
     "money": Money,
     "prices": Prices,
     "embodied": Embodied,
+    "planning": Planning,
 }
 _FOLDER_OF = {
     "transformer": "networks",
@@ -49,6 +51,7 @@ _FOLDER_OF = {
     "money": "constants",
     "prices": "constants",
     "embodied": "constants",
+    "planning": "constants",
     "grid": "grids",
     "grids": "grids",
     "cim-chips": "constants",

@@ -232,10 +232,10 @@ def load_grid(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str]
     return _choose(typed, preset, Grid, changed(preset.document, changes, "grid"))
 
 
-def load_constants(name: str, kind: type[T]) -> Chosen[T]:
-    """A set of energies that replaces those of every device."""
+def load_constants(name: str, kind: type[T], *, changes: Sequence[str] = ()) -> Chosen[T]:
+    """A set of numbers that belong to no device; `changes` are `ADDRESS=VALUE` edits of its addresses."""
     preset = library.find("constants", name)
-    return _choose(name, preset, kind, preset.document)
+    return _choose(name, preset, kind, changed(preset.document, changes, name))
 
 
 def changes_by_owner(

@@ -11,6 +11,7 @@ import pytest
 
 from npuwatt.datacenter.carbon import Embodied
 from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.preset import library
@@ -63,6 +64,7 @@ def loaded(folder: str, name: str) -> Chosen[Any]:
             "money": Money,
             "prices": Prices,
             "embodied": Embodied,
+            "planning": Planning,
         }
         return load_constants(name, kinds.get(name, Constants))
     if folder == "stacks":
@@ -106,7 +108,7 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "stacks": ("stack",),
         "datacenters": ("datacenter",),
         "grids": ("grids",),
-        "constants": ("constants", "interval", "cim-chips", "cooling", "money", "prices", "embodied"),
+        "constants": ("constants", "interval", "cim-chips", "cooling", "money", "prices", "embodied", "planning"),
     }
     assert tree["kind"] in kinds[folder]
     if folder == "devices":
