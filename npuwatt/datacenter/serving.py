@@ -152,8 +152,9 @@ def fleet(
     """Servers needed for a demand within limits, and what they do at mean and at peak load.
 
     Requests are dealt evenly. A server that gets fewer than it could serve runs the smaller batch that
-    serves just those; below the smallest batch of its curve it idles between requests. Waits for a free
-    place are not in the curve: headroom is what keeps them short.
+    serves just those; below the smallest batch of its curve it idles between requests. Arrivals are taken
+    as even: random ones leave a server with next to nothing to do idle more often, and draw up to an
+    eighth less. Waits for a free place are not in the curve: headroom is what keeps them short.
 
     Parameters
     ----------

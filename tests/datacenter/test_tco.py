@@ -293,7 +293,9 @@ def test_one_fleet_pays_off_against_another_when_it_has_saved_what_it_cost_more(
 
 def test_points_equal_a_loop() -> None:
     rng = np.random.default_rng(6)
-    life, rate, watts, pue = (rng.uniform(*span, 20) for span in ((1, 8), (0, 0.2), (2e3, 12e3), (1, 2)))
+    life, rate, watts, pue = (
+        rng.uniform(low, high, 20) for low, high in ((1, 8), (0, 0.2), (2e3, 12e3), (1, 2))
+    )
     rate[0] = 0.0
 
     def costs(life_s: Any, rate: Any, watts: Any, pue: Any) -> list[Any]:
