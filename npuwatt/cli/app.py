@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "npuwatt.cli.accuracy",
         "Signal over noise of products in memory cells, from programming on.",
     ),
+    "fleet": ("npuwatt.cli.fleet", "Servers, hall, dollars, carbon and water for a demand, device by device."),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",

@@ -24,7 +24,6 @@ from npuwatt.study.fleet_inputs import (
     Ground,
     Priced,
     Ranged,
-    class_of,
     given_prices,
     ground,
     made_kg,
@@ -166,6 +165,11 @@ def fleet(
     return _answered(asked, terms, base, demand, found, with_claims=claims)
 
 
+def case_of(found: Fleets) -> Case:
+    """The site and the devices of an answer, any number of which may be given other values."""
+    return Case(site=found.site, units=tuple(answer.unit for answer in found.answers))
+
+
 class _Found(Record):
     device: Chosen[Device]
     unit: Unit
@@ -177,7 +181,9 @@ class _Found(Record):
 
 def _check(asked: Question) -> None:
     if asked.stack is None or not asked.prefill:
-        raise RequestError("--no-prefill: a fleet reads the prompts it answers; expected serving with prefill")
+        raise RequestError(
+            "--no-prefill: a fleet reads the prompts it answers; expected serving with prefill"
+        )
     if asked.constants == "article":
         raise RequestError("--constants article: those energies are of no device; expected sourced")
     check_dealt(asked.sharing, replace(asked.request, batch=float(np.max(asked.sharing.groups))))
@@ -316,7 +322,9 @@ def _notes(one: _Found, result: Figures, first: Figures, base: Ground) -> list[s
     cooling, metrics = base.site.cooling, result.metrics
     notes = []
     if one.priced.basis == "assumed":
-        notes.append(f"its price is assumed for a {class_of(one.device)}; --price tells a known one")
+        notes.append(
+            f"its price is assumed for its class, {one.device.preset.header('class')}; --price tells a known one"
+        )
     if one.priced.basis == "build-cost":
         notes.append("its price is an estimate of what it costs to make: nobody sells it")
     if one.priced.basis == "leak":

@@ -49,7 +49,9 @@ class CostClaim(Record):
     now_ratio: float  # cost of the first over its own
     target_ratio: float
     at_price_usd: float | None  # of one device, or USD/s of rent; None: not even at no price
-    at_speed_ratio: float | None  # of the predicted rate, at the same power; None: at none up to a thousand times
+    at_speed_ratio: (
+        float | None
+    )  # of the predicted rate, at the same power; None: at none up to a thousand times
 
 
 class Claims(Record):
@@ -64,7 +66,9 @@ def fleet_claims(case: Case, terms: Terms, results: Sequence[Figures]) -> Claims
     return Claims(
         pue=_pue_claim(case.site, case.units[0], results[0]),
         costs=tuple(
-            claim for place in range(1, len(case.units)) for claim in _cost_claims(case, terms, results, place)
+            claim
+            for place in range(1, len(case.units))
+            for claim in _cost_claims(case, terms, results, place)
         ),
     )
 
@@ -73,7 +77,9 @@ def _pue_claim(site: Site, unit: Unit, first: Figures) -> PueClaim:
     it_w = first.metrics["mean_it_w"]
     return PueClaim(
         change=same_work(first.hall, site.cooling, it_before_w=it_w, it_after_w=HALF * it_w),
-        rungs=tuple(_condition(site, first.hall, name, rung, unit) for name, rung in site.cooling.rungs.items()),
+        rungs=tuple(
+            _condition(site, first.hall, name, rung, unit) for name, rung in site.cooling.rungs.items()
+        ),
     )
 
 
@@ -85,13 +91,18 @@ def _condition(site: Site, hall: Facility, name: str, rung: Rung, unit: Unit) ->
         for water in cooling.water
         if np.all(
             np.less_equal(
-                compact_pue(rung, free_cooling_fraction(cooling, rung=name, climate=climate, water=water)), PUE
+                compact_pue(rung, free_cooling_fraction(cooling, rung=name, climate=climate, water=water)),
+                PUE,
             )
         )
     )
     needed = None
     if rung.floor_ratio <= PUE:
-        needed = float(max(0.0, 1.0 - (PUE - rung.floor_ratio) / rung.penalty_ratio)) if rung.penalty_ratio else 0.0
+        needed = (
+            float(max(0.0, 1.0 - (PUE - rung.floor_ratio) / rung.penalty_ratio))
+            if rung.penalty_ratio
+            else 0.0
+        )
     allowed = [
         float(
             coolant_needed_k(
@@ -127,7 +138,7 @@ def _cost_claims(case: Case, terms: Terms, results: Sequence[Figures], place: in
     unit = case.units[place]
     path = ("price", "rent" if terms.ownership == "rented" else "purchase")
     price = unit.price.rent_usd_per_s if terms.ownership == "rented" else unit.price.purchase_usd
-    asked: Real = 1.0 if not price else price
+    asked: Real = price or 1.0  # any will do for a straight line
     free, one = _alone(case, terms, place, path, column([0.0, float(np.max(asked))]))
     slope = (one - free) / float(np.max(asked))  # cost is linear in the price
     ratios = first[0] / _alone(case, terms, place, ("speed",), column(_SPEEDS))

@@ -51,15 +51,22 @@ def _curves(asked: Question, device: Chosen[Device]) -> Iterator[tuple[int, Curv
     batch = column(np.arange(groups, MOST_BATCH + 1))
     first = replace(asked.request, batch=groups)
     needed = devices_needed(asked.network.record, first, device.record, asked.sharing).item()
-    counts = [needed * times for times in _TIMES if np.isfinite(needed)] if asked.count is None else [asked.count]
+    counts = (
+        [needed * times for times in _TIMES if np.isfinite(needed)] if asked.count is None else [asked.count]
+    )
     for count in counts:
         try:
             with np.errstate(all="ignore"):
                 found = result_of(
-                    replace(asked, count=count), device.record, request=replace(asked.request, batch=batch), limits=False
+                    replace(asked, count=count),
+                    device.record,
+                    request=replace(asked.request, batch=batch),
+                    limits=False,
                 )
         except NpuwattError as error:
-            raise RequestError(*(f"device {shown(device.typed)} {fault}" for fault in error.faults)) from error
+            raise RequestError(
+                *(f"device {shown(device.typed)} {fault}" for fault in error.faults)
+            ) from error
         held = int(np.sum(np.broadcast_to(found.fits, batch.shape)))  # a larger batch never fits again
         if held:
             at_rest_w = static_power_w(device.record) + host_of(device.record).clocks_power_w

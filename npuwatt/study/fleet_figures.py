@@ -46,6 +46,7 @@ from npuwatt.record import Record, replace
 SAME = ("work", "power")
 OWNERSHIPS = ("owned", "colocation", "rented")
 Amounts = dict[str, Any]  # number or column by name
+_FILLINGS = 3  # spares are whole too, so that the first guess may be one too many
 
 
 class Site(Record):
@@ -118,14 +119,13 @@ def figures(case: Case, terms: Terms) -> tuple[Figures, ...]:
     found = []
     first_w: Real = 0.0
     for place, unit in enumerate(case.units):
-        served, asked = _served(case.site, unit, terms, demand), demand
+        if place > 0 and terms.same == "power":
+            asked, served = _filling(case.site, unit, terms, demand, first_w)
+        else:
+            asked, served = demand, _served(case.site, unit, terms, demand)
         provisioned_w = _provisioned_w(case.site, unit, served)
         if place == 0:
             first_w = provisioned_w
-        elif terms.same == "power":
-            asked = _times(demand, first_w / provisioned_w)
-            served = _served(case.site, unit, terms, asked)
-            provisioned_w = _provisioned_w(case.site, unit, served)
         hall = _hall(case.site.hall, np.maximum(first_w, provisioned_w), terms)
         found.append(_figures(replace(case.site, hall=hall), unit, terms, asked, served, provisioned_w))
     return tuple(found)
@@ -138,6 +138,20 @@ def _demand(terms: Terms, planning: Planning) -> Demand:
         input_len=terms.input_len,
         output_len=terms.output_len,
     )
+
+
+def _filling(site: Site, unit: Unit, terms: Terms, demand: Demand, room_w: Real) -> tuple[Demand, Fleet]:
+    """The multiple of a demand whose replicas, whole ones, find IT power to stand in; one replica at least."""
+    served = _served(site, unit, terms, demand)
+    for _ in range(_FILLINGS):
+        servers = served.servers_count
+        held = np.floor(servers * room_w / _provisioned_w(site, unit, served) * (1.0 + 1e-9))
+        ratio = np.maximum(held, 1.0) / servers
+        if np.all(ratio == 1.0):
+            break
+        demand = _times(demand, ratio)
+        served = _served(site, unit, terms, demand)
+    return demand, served
 
 
 def _times(demand: Demand, ratio: Real) -> Demand:

@@ -93,7 +93,10 @@ def seconds(option: str, text: str) -> float:
 
 
 def given_prices(texts: Sequence[str], devices: Sequence[str]) -> dict[str, Price]:
-    """`DEVICE=USD` to buy at, or `DEVICE=2.5USD/h` to rent at."""
+    """`DEVICE=USD` to buy at, or `DEVICE=2.5USD/h` to rent at.
+
+    A price is that of the device alone, or of its share of a server where the known price of it is.
+    """
     found: dict[str, Price] = {}
     for text in texts:
         name, _, amount = (part.strip() for part in text.partition("="))
@@ -110,7 +113,7 @@ def given_prices(texts: Sequence[str], devices: Sequence[str]) -> dict[str, Pric
             require.not_negative(price=value)
         except NpuwattError as error:
             raise RequestError(*(f"--price {name}: {fault}" for fault in error.faults)) from error
-        known = found.get(name, Price(dated="", covers="server", basis="sale"))
+        known = found.get(name, Price(dated="", covers="device", basis="sale"))
         found[name] = replace(known, **{"rent_usd_per_s" if is_rent else "purchase_usd": value})
     return found
 
@@ -180,7 +183,8 @@ def priced(
     field, path = ("rent_usd_per_s", "rent") if is_rent else ("purchase_usd", "purchase")
     own = given.get(device.typed)
     if own is not None and getattr(own, field) is not None:
-        return Priced(price=own, basis="given", ranged=None)
+        covers = "device" if known is None else known.covers
+        return Priced(price=replace(own, covers=covers), basis="given", ranged=None)
     if known is not None and getattr(known, field) is not None:
         where = f"devices.{device.preset.name}.{path}"
         item = base.chosen["prices"].evidence[where]

@@ -60,9 +60,7 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
     def winners_at(points: Array) -> Array:
         return _values(case, terms, ranged, np.array([*turning, -1]), points, metric)[:, :-1]
 
-    turns = _turns(
-        ranged, turning, assumed[turning], ends[[at[i] for i in turning]], winners_at, first
-    )
+    turns = _turns(ranged, turning, assumed[turning], ends[[at[i] for i in turning]], winners_at, first)
     nearest = None if turning or not ranged else int(np.argmin(gaps))
     return Ranking(
         order=tuple(int(place) for place in order),
