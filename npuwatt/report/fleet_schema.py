@@ -54,7 +54,7 @@ _COUNTS = (
     "devices_per_replica", "batch", "replicas_count", "spares_count", "devices_count", "servers_count",
 )  # fmt: skip
 _NUMBERS = (
-    "ttft_s", "tpot_s", "mean_in_flight_count", "mean_utilization_ratio", "peak_utilization_ratio", "tokens_per_s",
+    "ttft_s", "tpot_s", "mean_in_flight_count", "peak_in_flight_count", "mean_utilization_ratio", "peak_utilization_ratio", "tokens_per_s",
     "mean_it_w", "peak_it_w", "provisioned_it_w", "facility_mean_w", "facility_peak_w", "feed_w",
     "tokens_per_s_per_feed_w", "pue", "itue", "tue", "facility_j_per_year", "energy_j_per_million_tokens",
     "water_l_per_million_tokens", "usd_per_million_tokens", "usd_per_device_hour", "energy_cost_fraction",

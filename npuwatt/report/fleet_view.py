@@ -35,7 +35,7 @@ def fleet_report(record: Record) -> Report:
     return Report(
         heading=_heading(record),
         tables=(fleets, halls, costs, carbon, *claims),
-        wide=(_joined(fleets, halls), _joined(costs, carbon), *claims),
+        wide=(_joined(fleets, halls), costs, carbon, *claims),
         sentences=tuple(_sentences(record)),
         notes=(
             *_usual_notes(record),
@@ -124,15 +124,14 @@ def _carbon_table(results: Sequence[Record]) -> Table:
     return Table(
         columns=("device", "CO2e/Mtoken", "use", "making", "water/Mtoken", "coolant up to", "die flux"),
         rows=tuple(rows),
-        title="carbon and water for a million output tokens; coolant that the chip needs",
+        title="carbon and water for a million output tokens; coolant that the chip allows",
     )
 
 
 def _joined(one: Table, other: Table) -> Table:
     """Two tables of the same devices as one."""
     rows = tuple((*left, *right[1:]) for left, right in zip(one.rows, other.rows, strict=True))
-    title = "; ".join(part.title for part in (one, other) if part.title)
-    return Table(columns=(*one.columns, *other.columns[1:]), rows=rows, title=title)
+    return Table(columns=(*one.columns, *other.columns[1:]), rows=rows)
 
 
 def _sentences(record: Record) -> list[str]:

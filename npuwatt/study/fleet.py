@@ -91,7 +91,6 @@ def fleet(
     ownership: str = "owned",
     same: str = "work",
     claims: bool = False,
-    changes: Sequence[str] = (),
     **options: Unpack[Options],
 ) -> Fleets:
     """What fleets of several devices need, cost and emit for one demand within limits of latency.
@@ -117,11 +116,9 @@ def fleet(
     claims
         Whether to say under which conditions two common claims would hold: a PUE of 1.05 at half the chip
         power, and a cost 3 to 5 times lower.
-    changes
-        ADDRESS=VALUE texts: of devices, network and stack, and of datacenter, grid, cooling, money, embodied
-        and planning.
     **options
-        As for `npuwatt.study.question.question`.
+        As for `npuwatt.study.question.question`; `changes` also of datacenter, grid, cooling, money, embodied
+        and planning.
 
     Raises
     ------
@@ -132,13 +129,15 @@ def fleet(
         if value not in known:
             near = did_you_mean(value, known) or f"; expected one of {', '.join(known)}"
             raise RequestError(f"{option}: {shown(value)} given{near}")
+    changes = options.get("changes", ())
     own = [change for change in changes if change.partition(".")[0] in OWNERS]
     if any(not change.partition("=")[2] for change in own):
         raise RequestError("--set: expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh")
     if len(set(names)) < len(names):
         raise RequestError("a device is named twice; expected each once")
-    rest = [change for change in changes if change not in own]
-    asked = question(names, **{"mode": "serving", **options, "changes": rest})  # type: ignore[arg-type] # mypy: a TypedDict and more
+    options["changes"] = [change for change in changes if change not in own]
+    options.setdefault("mode", "serving")
+    asked = question(names, **options)
     _check(asked)
     base = _ground(site, climate, water, grid, years, peak, own, options.get("presets", ()))
     output_len = float(asked.request.output_len)
@@ -181,9 +180,7 @@ class _Found(Record):
 
 def _check(asked: Question) -> None:
     if asked.stack is None or not asked.prefill:
-        raise RequestError(
-            "--no-prefill: a fleet reads the prompts it answers; expected serving with prefill"
-        )
+        raise RequestError("a fleet serves and reads its prompts; expected serving mode with prefill")
     if asked.constants == "article":
         raise RequestError("--constants article: those energies are of no device; expected sourced")
     check_dealt(asked.sharing, replace(asked.request, batch=float(np.max(asked.sharing.groups))))

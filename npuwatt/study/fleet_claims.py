@@ -121,15 +121,11 @@ def _condition(site: Site, hall: Facility, name: str, rung: Rung, unit: Unit) ->
 
 def _coolant_k(site: Site, hall: Facility, name: str, rung: Rung, needed: float) -> float | None:
     """The coolest water or air that gives so much free cooling in the hall's climate, if the rung allows it."""
-    tried = np.linspace(273.15, float(rung.most_coolant_k), 2001)
-    share = np.broadcast_to(
-        free_cooling_fraction(
-            site.cooling, rung=name, climate=hall.climate, water=hall.water, coolant_k=column(tried)
-        ).ravel()
-        if rung.has_economiser
-        else 0.0,
-        tried.shape,
+    tried = np.linspace(273.15, float(np.max(rung.most_coolant_k)), 2001)
+    given = free_cooling_fraction(
+        site.cooling, rung=name, climate=hall.climate, water=hall.water, coolant_k=column(tried)
     )
+    share = np.broadcast_to(np.ravel(given), tried.shape)
     return float(tried[np.argmax(share >= needed)]) if np.any(share >= needed) else None
 
 

@@ -203,7 +203,8 @@ def _device_input_ratio(site: Site, unit: Unit) -> Real:
     spared = server_input_w(
         site.cooling.server, components_w=components_w, liquid_fraction=liquid
     ) / server_input_w(site.cooling.server, components_w=components_w)
-    return site.money.server_power_ratio * spared
+    ratio: Real = site.money.server_power_ratio * spared
+    return ratio
 
 
 def _device_w(unit: Unit) -> Real:
@@ -259,6 +260,7 @@ def _figures(
         "devices_count": devices,
         "servers_count": np.ceil(servers * (1.0 - 1e-9)),
         "mean_in_flight_count": served.mean_in_flight_count,
+        "peak_in_flight_count": served.peak_in_flight_count,
         "mean_utilization_ratio": served.mean_utilization_ratio,
         "peak_utilization_ratio": served.peak_utilization_ratio,
         "tokens_per_s": tokens_per_s,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npuwatt import require, units
+from npuwatt.arrays import Real
 from npuwatt.datacenter.carbon import Embodied, Grid
 from npuwatt.datacenter.cooling import Cooling, one_of
 from npuwatt.datacenter.facility import Facility
@@ -206,7 +207,7 @@ def priced(
     return Priced(price=price, basis="assumed", ranged=None if item.where == _GIVEN else ranged)
 
 
-def made_kg(device: Chosen[Device], place: int, base: Ground) -> tuple[float, bool, Ranged]:
+def made_kg(device: Chosen[Device], place: int, base: Ground) -> tuple[Real, bool, Ranged]:
     """Carbon of making a device, whether that is assumed for its class, and its range."""
     name, family = device.preset.name, class_of(device)
     paths = (("units", str(place), "made"),)

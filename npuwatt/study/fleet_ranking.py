@@ -111,7 +111,7 @@ def _values(
 
     `which` names the input of each point, -1 for none; `points` are its values there.
     """
-    changes = {}
+    changes: dict[tuple[str, ...], Array] = {}
     for i in sorted({int(one) for one in which if one >= 0}):
         varied = np.full(len(which), ranged[i].value)
         varied[which == i] = points[np.flatnonzero(which == i)]
