@@ -135,15 +135,15 @@ def _ranking_record(ranking: Ranking, found: Fleets) -> Record:
         "order": [names[place] for place in ranking.order],
         "gap_ratio": number(ranking.gap_ratio),
         "turned_by": [
-            {**_ranged_record(turn.ranged), "turned_at": turn.turned_at, "first": names[turn.first]}
+            {**_ranged_record(turn.ranged), "turned_at": turn.value, "first": names[turn.first]}
             for turn in ranking.turns
         ],
         "narrowed_by": None
         if narrows is None
         else {
-            **_ranged_record(narrows),
-            "at": number(ranking.narrowed_at),
-            "gap_ratio": number(ranking.narrowed_ratio),
+            **_ranged_record(narrows.ranged),
+            "at": number(narrows.value),
+            "gap_ratio": number(narrows.gap_ratio),
         },
     }
 
@@ -189,7 +189,8 @@ def _claims_record(found: Fleets, claims: Claims) -> Record:
                 "now_ratio": number(claim.now_ratio),
                 "target_ratio": claim.target_ratio,
                 "holds": bool(claim.now_ratio >= claim.target_ratio),
-                "at_price": claim.at_price_usd,
+                "at_price_usd": claim.at_price_usd,
+                "at_rent_usd_per_s": claim.at_rent_usd_per_s,
                 "at_speed_ratio": claim.at_speed_ratio,
             }
             for claim in claims.costs

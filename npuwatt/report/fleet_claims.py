@@ -6,6 +6,7 @@ from typing import Any
 
 from npuwatt.report.document import Table
 from npuwatt.report.words import percent, quantity, ratio
+from npuwatt.units import show_usual
 
 Record = dict[str, Any]
 
@@ -20,21 +21,25 @@ def claim_tables(record: Record) -> tuple[Table, ...]:
     )
     if not claims["cost"]:
         return (rungs,)
-    unit = "USD/h" if record["terms"]["ownership"] == "rented" else "USD"
-    scale = 3600.0 if unit == "USD/h" else 1.0
     costs = Table(
         title=f"tokens so many times cheaper than on {claims['cost'][0]['against']}: what alone would do it",
         columns=("device", "claimed", "now", "price of a device", "tokens/s over predicted"),
         rows=tuple(
             (
                 claim["device"], ratio(claim["target_ratio"]), ratio(claim["now_ratio"]),
-                "not for nothing" if claim["at_price"] is None else quantity(claim["at_price"] * scale, unit),
+                _price(claim),
                 "none" if claim["at_speed_ratio"] is None else ratio(claim["at_speed_ratio"]),
             )
             for claim in claims["cost"]
         ),
     )  # fmt: skip
     return rungs, costs
+
+
+def _price(claim: Record) -> str:
+    if claim["at_rent_usd_per_s"] is not None:
+        return show_usual(claim["at_rent_usd_per_s"], "USD/s")
+    return "not for nothing" if claim["at_price_usd"] is None else quantity(claim["at_price_usd"], "USD")
 
 
 def _rung_row(rung: Record) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ _CLAIMS = object_of(
             object_of(
                 {"device": TEXT, "against": TEXT, "holds": FLAG}
                 | dict.fromkeys(("now_ratio", "target_ratio"), NUMBER)
-                | dict.fromkeys(("at_price", "at_speed_ratio"), MAYBE)
+                | dict.fromkeys(("at_price_usd", "at_rent_usd_per_s", "at_speed_ratio"), MAYBE)
             )
         ),
     }

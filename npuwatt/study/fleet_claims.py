@@ -48,7 +48,8 @@ class CostClaim(Record):
     place: int
     now_ratio: float  # cost of the first over its own
     target_ratio: float
-    at_price_usd: float | None  # of one device, or USD/s of rent; None: not even at no price
+    at_price_usd: float | None  # of one device; None: not even for nothing, or it is rented
+    at_rent_usd_per_s: float | None  # the same of its rent; None where it is bought
     at_speed_ratio: (
         float | None
     )  # of the predicted rate, at the same power; None: at none up to a thousand times
@@ -132,8 +133,9 @@ def _coolant_k(site: Site, hall: Facility, name: str, rung: Rung, needed: float)
 def _cost_claims(case: Case, terms: Terms, results: Sequence[Figures], place: int) -> list[CostClaim]:
     first, own = (_usd(results[i]) for i in (0, place))
     unit = case.units[place]
-    path = ("price", "rent" if terms.ownership == "rented" else "purchase")
-    price = unit.price.rent_usd_per_s if terms.ownership == "rented" else unit.price.purchase_usd
+    is_rent = terms.ownership == "rented"
+    path = ("price", "rent" if is_rent else "purchase")
+    price = unit.price.rent_usd_per_s if is_rent else unit.price.purchase_usd
     asked: Real = price or 1.0  # any will do for a straight line
     free, one = _alone(case, terms, place, path, column([0.0, float(np.max(asked))]))
     slope = (one - free) / float(np.max(asked))  # cost is linear in the price
@@ -141,13 +143,15 @@ def _cost_claims(case: Case, terms: Terms, results: Sequence[Figures], place: in
     found = []
     for target in TARGETS:
         at_price = (first[0] / target - free) / slope
+        told = float(at_price) if at_price >= 0 else None
         reached = ratios >= target
         found.append(
             CostClaim(
                 place=place,
                 now_ratio=float(first[0] / own[0]),
                 target_ratio=target,
-                at_price_usd=float(at_price) if at_price >= 0 else None,
+                at_price_usd=None if is_rent else told,
+                at_rent_usd_per_s=told if is_rent else None,
                 at_speed_ratio=float(_SPEEDS[np.argmax(reached)]) if np.any(reached) else None,
             )
         )

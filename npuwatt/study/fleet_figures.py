@@ -203,14 +203,14 @@ def _device_input_ratio(site: Site, unit: Unit) -> Real:
     spared = server_input_w(
         site.cooling.server, components_w=components_w, liquid_fraction=liquid
     ) / server_input_w(site.cooling.server, components_w=components_w)
-    ratio: Real = site.money.server_power_ratio * spared
-    return ratio
+    return site.money.server_power_ratio * spared
 
 
 def _device_w(unit: Unit) -> Real:
     """Most that a device draws: as rated, or as predicted where that is more."""
     predicted_w = np.max(unit.curve.power_w, axis=-1, keepdims=True) * unit.power_ratio / unit.devices_count
-    return np.maximum(unit.rated_w, predicted_w)
+    most_w: Real = np.maximum(unit.rated_w, predicted_w)
+    return most_w
 
 
 def _provisioned_w(site: Site, unit: Unit, served: Fleet) -> Real:
@@ -278,7 +278,7 @@ def _figures(
         "water_l_per_million_tokens": _water_l(site, 1e6 * mean_w / tokens_per_s, pue),
         "usd_per_million_tokens": np.where(is_met, sum(cost_usd.values()), np.inf),
         "usd_per_device_hour": sum(spent.values()) * HOUR_S / node.devices_count,
-        "energy_cost_fraction": energy_share(cost_usd),
+        "energy_cost_fraction": _energy_share(cost_usd),
         "capital_usd": sum(capital.values(), start=0.0) * servers,
         "kg_per_million_tokens": np.where(is_met, sum(emitted_kg.values()), np.inf),
         "coolant_needed_k": coolant_needed_k(
@@ -320,6 +320,12 @@ def _spent(site: Site, unit: Unit, terms: Terms, node: Node, pue: Real) -> Amoun
     tariff = None if terms.is_tariff_given else site.grid.tariff_usd_per_j
     spent = owned_usd_per_s if terms.ownership == "owned" else colocated_usd_per_s
     return spent(node, site.money, pue_ratio=pue, tariff_usd_per_j=tariff)
+
+
+def _energy_share(cost_usd: Amounts) -> Real:
+    """Share of energy in a cost; none in one that is nothing."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(energy_share(cost_usd))
 
 
 def _itue(site: Site, unit: Unit, served: Fleet, devices: Array, pue: Real) -> Amounts:

@@ -20,8 +20,16 @@ class Turn(Record):
     """An assumption that alone puts another device first."""
 
     ranged: Ranged
-    turned_at: float  # the value nearest to the assumed one at which it does
+    value: float  # the nearest to the assumed one at which it does
     first: int  # the place of who is first there
+
+
+class Narrowing(Record):
+    """The assumption that alone brings the second nearest to the first."""
+
+    ranged: Ranged
+    value: float  # the end of its range that does
+    gap_ratio: float  # the second over the first there
 
 
 class Ranking(Record):
@@ -30,9 +38,7 @@ class Ranking(Record):
     order: tuple[int, ...]  # places of the devices, the best first
     gap_ratio: float  # the second over the first
     turns: tuple[Turn, ...]  # those that take the smallest change of their own range first
-    narrows: Ranged | None  # where nothing turns it: what brings the second nearest to the first
-    narrowed_ratio: float
-    narrowed_at: float  # the end of its range
+    narrows: Narrowing | None  # where nothing turns it
 
 
 def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tuple[Ranking, tuple[str, ...]]:
@@ -50,9 +56,7 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
     order = np.argsort(base, kind="stable")
     first = int(order[0])
     if len(order) == 1:
-        return Ranking(
-            order=(first,), gap_ratio=np.inf, turns=(), narrows=None, narrowed_ratio=np.inf, narrowed_at=np.nan
-        ), left_out  # fmt: skip
+        return Ranking(order=(first,), gap_ratio=np.inf, turns=(), narrows=None), left_out
     gaps = _gap(values[:, :-1], first)
     at = [2 * i + int(np.argmin(gaps[2 * i : 2 * i + 2])) for i in range(len(ranged))]
     turning = [i for i in range(len(ranged)) if gaps[at[i]] < 1.0]
@@ -61,14 +65,16 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
         return _values(case, terms, ranged, np.array([*turning, -1]), points, metric)[:, :-1]
 
     turns = _turns(ranged, turning, assumed[turning], ends[[at[i] for i in turning]], winners_at, first)
-    nearest = None if turning or not ranged else int(np.argmin(gaps))
+    nearest = int(np.argmin(gaps))
     return Ranking(
         order=tuple(int(place) for place in order),
         gap_ratio=float(base[order[1]] / base[first]),
         turns=turns,
-        narrows=None if nearest is None else ranged[nearest // 2],
-        narrowed_ratio=np.nan if nearest is None else float(gaps[nearest]),
-        narrowed_at=np.nan if nearest is None else float(ends[nearest]),
+        narrows=None
+        if turning
+        else Narrowing(
+            ranged=ranged[nearest // 2], value=float(ends[nearest]), gap_ratio=float(gaps[nearest])
+        ),
     ), left_out
 
 
@@ -91,7 +97,7 @@ def _turns(
     winners = np.argmin(values_at(turned), axis=0)
     share = np.abs(turned - assumed) / np.abs(ends - assumed)
     return tuple(
-        Turn(ranged=ranged[turning[i]], turned_at=float(turned[i]), first=int(winners[i]))
+        Turn(ranged=ranged[turning[i]], value=float(turned[i]), first=int(winners[i]))
         for i in np.argsort(share, kind="stable")
     )
 

@@ -200,7 +200,7 @@ def test_a_planted_assumption_that_turns_the_ranking_is_found_where_it_does(
     assert left_out == ()
     assert ranking.order == (0, 1)
     assert [turn.ranged.address for turn in ranking.turns] == ["planted"]
-    assert ranking.turns[0].turned_at == pytest.approx(40000, rel=1e-5)
+    assert ranking.turns[0].value == pytest.approx(40000, rel=1e-5)
     assert ranking.turns[0].first == 1
 
 
@@ -209,10 +209,11 @@ def test_where_no_assumption_turns_it_the_one_that_narrows_the_gap_most_is_named
     near, far = planted(41000, 60000), planted(45000, 50000)
     ranking, _ = rank(case_of(found), found.terms, [far, near], METRIC)
     assert ranking.turns == ()
-    assert ranking.narrows is near
-    assert ranking.narrowed_at == 41000
+    assert ranking.narrows is not None
+    assert ranking.narrows.ranged is near
+    assert ranking.narrows.value == 41000
     at_41 = twins(40000, 41000).answers
-    assert ranking.narrowed_ratio == pytest.approx(
+    assert ranking.narrows.gap_ratio == pytest.approx(
         value(at_41[1].figures, METRIC) / value(at_41[0].figures, METRIC)
     )
 
@@ -224,7 +225,9 @@ def test_an_assumption_that_two_devices_share_moves_both() -> None:
     assert shared[1] is not None
     assert shared[0].address == shared[1].address == "planning.purchase.DRAM-PIM"
     case = case_of(found)
-    both = {("units", str(place), "price", "purchase"): shared[0].low for place in range(2)}
+    both: dict[tuple[str, ...], float] = {
+        ("units", str(place), "price", "purchase"): shared[0].low for place in range(2)
+    }
     cheap = figures(with_values(case, both), found.terms)
     order = np.argsort([value(one, METRIC) for one in cheap])
     turned = [turn for turn in found.rankings["cost"].turns if turn.ranged.address == shared[0].address]
