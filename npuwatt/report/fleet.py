@@ -188,7 +188,7 @@ def _claims_record(found: Fleets, claims: Claims) -> Record:
                 "against": names[0],
                 "now_ratio": number(claim.now_ratio),
                 "target_ratio": claim.target_ratio,
-                "holds": bool(claim.now_ratio >= claim.target_ratio),
+                "holds": claim.now_ratio >= claim.target_ratio,
                 "at_price_usd": claim.at_price_usd,
                 "at_rent_usd_per_s": claim.at_rent_usd_per_s,
                 "at_speed_ratio": claim.at_speed_ratio,

@@ -103,8 +103,8 @@ _CLAIMS = object_of(
         "cost": list_of(
             object_of(
                 {"device": TEXT, "against": TEXT, "holds": FLAG}
-                | dict.fromkeys(("now_ratio", "target_ratio"), NUMBER)
-                | dict.fromkeys(("at_price_usd", "at_rent_usd_per_s", "at_speed_ratio"), MAYBE)
+                | {"target_ratio": NUMBER}
+                | dict.fromkeys(("now_ratio", "at_price_usd", "at_rent_usd_per_s", "at_speed_ratio"), MAYBE)
             )
         ),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from npuwatt.report.document import Report, Table
 from npuwatt.report.fleet_claims import claim_notes, claim_tables
-from npuwatt.report.words import counted, label, percent, quantity, request_line
+from npuwatt.report.words import counted, label, percent, quantity, ratio, request_line
 from npuwatt.units import show_time, show_usual
 
 Record = dict[str, Any]
@@ -50,7 +50,7 @@ def fleet_report(record: Record) -> Report:
 def _heading(record: Record) -> str:
     terms, site = record["terms"], record["site"]
     what = request_line(record["request"] | {"batch": 0}).replace(", batch 0 running", "")
-    power = " to fill the first one's hall" if terms["same"] == "power" else ""
+    power = ": as much as fills the first one's hall for it" if terms["same"] == "power" else ""
     return (
         f"fleets for {terms['demand']}{power}, peak {terms['peak_ratio']:.3g} times the mean, TTFT within "
         f"{quantity(terms['ttft_s'], 's')} and TPOT within {quantity(terms['tpot_s'], 's')}: {what}; "
@@ -176,7 +176,7 @@ def _decided(ranking: Record, labels: dict[str, str]) -> str:
         return "No number behind it has a range."
     return (
         f"No assumption alone turns that; {narrows['assumption']} at {_shown(narrows, narrows['at'])} brings the second "
-        f"nearest, to {narrows['gap_ratio']:.3g} times the first."
+        f"nearest, to {ratio(narrows['gap_ratio'])} the first."
     )
 
 

@@ -139,7 +139,9 @@ def _cost_claims(case: Case, terms: Terms, results: Sequence[Figures], place: in
     asked: Real = price or 1.0  # any will do for a straight line
     free, one = _alone(case, terms, place, path, column([0.0, float(np.max(asked))]))
     slope = (one - free) / float(np.max(asked))  # cost is linear in the price
-    ratios = first[0] / _alone(case, terms, place, ("speed",), column(_SPEEDS))
+    with np.errstate(divide="ignore", invalid="ignore"):  # what costs nothing is infinitely cheap
+        ratios = first[0] / _alone(case, terms, place, ("speed",), column(_SPEEDS))
+        now = float(first[0] / own[0])
     found = []
     for target in TARGETS:
         at_price = (first[0] / target - free) / slope
@@ -148,7 +150,7 @@ def _cost_claims(case: Case, terms: Terms, results: Sequence[Figures], place: in
         found.append(
             CostClaim(
                 place=place,
-                now_ratio=float(first[0] / own[0]),
+                now_ratio=now,
                 target_ratio=target,
                 at_price_usd=None if is_rent else told,
                 at_rent_usd_per_s=told if is_rent else None,

@@ -108,7 +108,7 @@ def figures(case: Case, terms: Terms) -> tuple[Figures, ...]:
     """What each fleet needs, costs and emits.
 
     The hall is built for the first fleet, or larger where a later one needs it. For the same work each
-    meets the same demand; for the same power each takes as much of it as fills the first one's hall.
+    meets the same demand; for the same power each takes as much as all replicas in the first one's hall carry.
 
     Raises
     ------
@@ -119,13 +119,12 @@ def figures(case: Case, terms: Terms) -> tuple[Figures, ...]:
     found = []
     first_w: Real = 0.0
     for place, unit in enumerate(case.units):
-        if place > 0 and terms.same == "power":
-            asked, served = _filling(case.site, unit, terms, demand, first_w)
-        else:
-            asked, served = demand, _served(case.site, unit, terms, demand)
-        provisioned_w = _provisioned_w(case.site, unit, served)
+        asked, served = demand, _served(case.site, unit, terms, demand)
         if place == 0:
-            first_w = provisioned_w
+            first_w = _provisioned_w(case.site, unit, served)
+        if terms.same == "power":
+            asked, served = _filling(case.site, unit, terms, demand, first_w)
+        provisioned_w = _provisioned_w(case.site, unit, served)
         hall = _hall(case.site.hall, np.maximum(first_w, provisioned_w), terms)
         found.append(_figures(replace(case.site, hall=hall), unit, terms, asked, served, provisioned_w))
     return tuple(found)
@@ -141,15 +140,13 @@ def _demand(terms: Terms, planning: Planning) -> Demand:
 
 
 def _filling(site: Site, unit: Unit, terms: Terms, demand: Demand, room_w: Real) -> tuple[Demand, Fleet]:
-    """The multiple of a demand whose replicas, whole ones, find IT power to stand in; one replica at least."""
+    """The multiple of a demand that keeps busy all whole replicas that IT power is there for; one at least."""
     served = _served(site, unit, terms, demand)
     for _ in range(_FILLINGS):
-        servers = served.servers_count
-        held = np.floor(servers * room_w / _provisioned_w(site, unit, served) * (1.0 + 1e-9))
-        ratio = np.maximum(held, 1.0) / servers
-        if np.all(ratio == 1.0):
-            break
-        demand = _times(demand, ratio)
+        share = room_w / _provisioned_w(site, unit, served)
+        held = np.maximum(np.floor(served.servers_count * share * (1.0 + 1e-9)), 1.0)
+        carried = held * served.capacity_requests_per_s * (1.0 - site.planning.headroom_fraction)
+        demand = _times(demand, carried / demand.peak_requests_per_s)
         served = _served(site, unit, terms, demand)
     return demand, served
 

@@ -28,7 +28,7 @@ from npuwatt.study.scenario import (
 )
 
 OWNERS = ("datacenter", "grid", "cooling", "money", "embodied", "planning")
-_DEMAND = re.compile(r"\s*([0-9.eE+]+)\s*(req|requests?|tok|tokens?)\s*/\s*(s|min|h|day|month|year)\s*")
+_DEMAND = re.compile(r"\s*([0-9.eE+-]+)\s*(req|requests?|tok|tokens?)\s*/\s*(s|min|h|day|month|year)\s*")
 _GIVEN = "set by the user"
 _FIELD = {"datacenter": "hall"}
 

@@ -68,7 +68,7 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
     nearest = int(np.argmin(gaps))
     return Ranking(
         order=tuple(int(place) for place in order),
-        gap_ratio=float(base[order[1]] / base[first]),
+        gap_ratio=float(_gap(values[:, -1:], first)[0]),
         turns=turns,
         narrows=None
         if turning
@@ -105,7 +105,7 @@ def _turns(
 def _gap(values: Array, first: int) -> Array:
     """The best of the others over the first, at each point; below 1 another one is first."""
     own = values[first]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         found = np.min(np.delete(values, first, axis=0), axis=0) / own
     return np.where(np.isnan(found), 1.0, found)  # neither has an answer
 

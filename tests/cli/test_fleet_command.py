@@ -20,6 +20,8 @@ CASES = (
     ("gpu", "b200", "npu", "pim", "--claims"),
     ("gpu", "npu", "--same", "power", "--site", "immersion", "--grid", "us-texas", "--climate", "hot-dry"),
     ("gpu", "h200", "--rent", "--claims"),
+    ("gpu", "npu", "--rent", "--price", "gpu=0USD/h", "--price", "npu=0USD/h", "--claims"),
+    ("gpu", "pim", "--demand", "1e-3req/s"),
     ("gpu", "pim", "--colocation", "--price", "pim=3000", "--years", "5", "--peak", "2"),
     ("gpu", "--network", "qwen3-30b-a3b", "--devices", "8", "--data-parallel", "4", "--expert-parallel"),
     ("gpu", "npu", "--set", "datacenter.pue=1.3", "--set", "money.tariff=0.2USD/kWh"),
