@@ -23,7 +23,7 @@ def main() -> None:
     sites = with_values(
         case_of(found),
         {
-            ("site", "money", "tariff"): between(1e-8, 8e-8),
+            ("site", "grid", "tariff"): between(1e-8, 8e-8),
             ("site", "money", "facility"): between(7.0, 20.0),
             ("site", "grid", "intensity"): between(1e-9, 2e-7),
             ("site", "hall", "parts", "fans", "pressure"): between(300.0, 1000.0),
