@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from npuwatt.errors import NpuwattError
     from npuwatt.explore.sweep import sweep
     from npuwatt.preset.library import index as list_presets
+    from npuwatt.report.fleet import fleet_record
     from npuwatt.report.records import compare_record, estimate_record
     from npuwatt.report.schemas import schema_of
     from npuwatt.study.accuracy import accuracy
     from npuwatt.study.compare import compare
     from npuwatt.study.designs import designs
     from npuwatt.study.estimate import estimate
+    from npuwatt.study.fleet import fleet
     from npuwatt.study.imports import import_model
     from npuwatt.study.presets import check_presets, show_preset
     from npuwatt.study.sparsity import sparsity
@@ -40,6 +42,8 @@ __all__ = [
     "designs",
     "estimate",
     "estimate_record",
+    "fleet",
+    "fleet_record",
     "import_model",
     "list_presets",
     "schema_of",
@@ -57,6 +61,8 @@ _HOMES = {
     "designs": "study.designs",
     "estimate": "study.estimate",
     "estimate_record": "report.records",
+    "fleet": "study.fleet",
+    "fleet_record": "report.fleet",
     "import_model": "study.imports",
     "list_presets": "preset.library",
     "schema_of": "report.schemas",

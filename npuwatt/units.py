@@ -18,6 +18,7 @@ _UNITS: dict[str, tuple[float, str]] = {
     "min": (60.0, "s"),
     "h": (3600.0, "s"),
     "day": (86400.0, "s"),
+    "month": (2629800.0, "s"),  # a twelfth of a year
     "year": (31557600.0, "s"),
     "B": (1.0, "B"),
     "byte": (1.0, "B"),
@@ -37,8 +38,18 @@ _UNITS: dict[str, tuple[float, str]] = {
     "dB": (1.0, "dB"),
     "um2": (1e-12, "m2"),
     "mm2": (1e-6, "m2"),
+    "cm2": (1e-4, "m2"),
+    "m2": (1.0, "m2"),
     "m": (1.0, "m"),
+    "Pa": (1.0, "Pa"),
+    "L": (1.0, "L"),
+    "USD": (1.0, "USD"),
+    "kg": (1.0, "kg"),
+    "gCO2e": (1e-3, "kg"),
 }
+_OTHER_MONEY = re.compile(
+    r"(?<![A-Za-z])[kM]?(EUR|GBP|CNY|JPY|INR|KRW|TWD|CHF|CAD|AUD|SEK)(?![A-Za-z])|[€£¥$]"
+)
 _PREFIXES = {
     "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "": 1.0,
     "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
@@ -66,11 +77,43 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_farad": ("F", "fF"),
     "_k": ("K", "K or degC"),
     "_db": ("dB", "dB"),
+    "_pa": ("Pa", "Pa"),
+    "_k_per_w": ("K/W", "K/W"),
+    "_per_k": ("1/K", "/K"),
+    "_w_per_m2": ("W/m2", "W/cm2"),
+    "_l_per_j": ("L/J", "L/kWh"),
+    "_per_s": ("1/s", "/s or /day"),
+    "_j_per_m2": ("J/m2", "kWh/cm2"),
+    "_usd": ("USD", "USD"),
+    "_usd_per_s": ("USD/s", "USD/h"),
+    "_usd_per_w": ("USD/W", "USD/W"),
+    "_usd_per_w_s": ("USD/W/s", "USD/kW/month"),
+    "_usd_per_j": ("USD/J", "USD/kWh"),
+    "_kg": ("kg", "kgCO2e"),
+    "_kg_per_s": ("kg/s", "kgCO2e/h"),
+    "_kg_per_j": ("kg/J", "gCO2e/kWh"),
+    "_kg_per_m2": ("kg/m2", "gCO2e/cm2"),
+    "_kg_per_byte": ("kg/B", "gCO2e/GB"),
     "_fraction": ("1", "0.9 or 90 %"),
     "_ratio": ("1", "1.5"),
     "_count": ("1", "8"),
 }
 _BY_LENGTH = sorted(SUFFIXES, key=len, reverse=True)
+# SI unit -> what a number in it is multiplied by, and the unit that people write.
+_USUAL = {
+    "MAC/s": (2.0, "OPS"),
+    "J/B": (0.125, "J/bit"),
+    "L/J": (3.6e6, "L/kWh"),
+    "J/m2": (1e-4 / 3600, "Wh/cm2"),
+    "USD/s": (3600.0, "USD/h"),
+    "USD/J": (3.6e6, "USD/kWh"),
+    "USD/W/s": (2629800.0, "USD/W/month"),
+    "kg": (1e3, "gCO2e"),
+    "kg/s": (3.6e6, "gCO2e/h"),
+    "kg/J": (3.6e9, "gCO2e/kWh"),
+    "kg/m2": (0.1, "gCO2e/cm2"),
+    "kg/B": (1e12, "gCO2e/GB"),
+}
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*(.*?)\s*", re.ASCII | re.DOTALL
 )
@@ -102,17 +145,17 @@ def _one_unit(text: str) -> tuple[float, str] | None:
 
 
 def _unit(text: str) -> tuple[float, str] | None:
-    """Worth and dimension of a unit text, a quotient at most: `pJ/bit`, `GB/s`, `%`."""
+    """Worth and dimension of a unit text, a quotient too: `pJ/bit`, `GB/s`, `USD/kW/month`, `%`."""
     if text in ("", "%"):
         return (0.01 if text else 1.0), "1"
-    upper, _, lower = text.partition("/")
-    above = _one_unit(upper.strip())
-    if "/" not in text:
-        return above
-    below = _one_unit(lower.strip())
-    if above is None or below is None:
-        return None
-    return above[0] / below[0], f"{above[1]}/{below[1]}"
+    upper, *lower = (part.strip() for part in text.split("/"))
+    found = (1.0, "1") if lower and upper in ("", "1") else _one_unit(upper)
+    for part in lower:
+        below = _one_unit(part)
+        if found is None or below is None:
+            return None
+        found = found[0] / below[0], f"{found[1]}/{below[1]}"
+    return found
 
 
 def parse(text: str | float, suffix: str) -> float:
@@ -135,6 +178,10 @@ def parse(text: str | float, suffix: str) -> float:
     if not unit and dimension != "1":
         raise NpuwattError(f"{shown(text)} has no unit; expected a unit like {example}")
     found = _unit(unit)
+    if found is None and "USD" in dimension and _OTHER_MONEY.search(unit):
+        raise NpuwattError(
+            f"{shown(text)} is not in USD; expected {example}, converted at a rate of your choice"
+        )
     if found is None:
         raise NpuwattError(f"{shown(text)} has an unknown unit; expected a unit like {example}")
     if found[1] != dimension:
@@ -168,8 +215,10 @@ def show_time(time_s: float) -> str:
 
 
 def show_usual(value: float, unit: str) -> str:
-    """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit, of an electron in eV."""
-    scale, usual = {"MAC/s": (2.0, "OPS"), "J/B": (0.125, "J/bit")}.get(unit, (1.0, unit))
+    """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit, tariffs per kWh, of an electron in eV."""
+    if unit == "s" and value >= 2 * _UNITS["day"][0]:
+        return show_time(value)
+    scale, usual = _USUAL.get(unit, (1.0, unit))
     if unit == "J" and 0 < abs(value) < 1e-18:  # of one electron: an activation energy
         scale, usual = 1 / _UNITS["eV"][0], "eV"
     return show_in(value * scale, usual, 4)
@@ -182,7 +231,7 @@ def show_in(value: float, unit: str, digits: int = 3) -> str:
     prefix, scale = "", 1.0
     if unit == "m2":  # a prefix before it would be squared too
         unit, scale = ("mm2", 1e-6) if abs(value) >= 1e-8 else ("um2", 1e-12)
-    elif unit and unit != "%":
+    elif unit and unit != "%" and not unit.startswith(("1/", "USD")):
         size = abs(value) * (1 + 0.5 * 10.0**-digits)
         prefix, scale = next(
             ((p, s) for p, s in reversed(_PREFIXES.items()) if p not in ("µ", "μ") and size >= s),

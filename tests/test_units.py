@@ -61,6 +61,22 @@ FIXED = settings(derandomize=True, deadline=None)
         ("300 K", "_k", 300),
         ("85 degC", "_k", 358.15),
         ("0.5 eV", "_j", 0.801088317e-19),
+        ("685.06 Pa", "_pa", 685.06),
+        ("40 mK/W", "_k_per_w", 0.04),
+        ("0.036 /K", "_per_k", 0.036),
+        ("0.036 1/K", "_per_k", 0.036),
+        ("86 W/cm2", "_w_per_m2", 860_000),
+        ("0.36 L/kWh", "_l_per_j", 1e-7),
+        ("300 kUSD", "_usd", 300_000),
+        ("1.8 USD/h", "_usd_per_s", 0.0005),
+        ("0.0826 USD/kWh", "_usd_per_j", 0.0826 / 3.6e6),
+        ("40 USD/kW/month", "_usd_per_w_s", 0.04 * 12 / (365.25 * 86_400)),
+        ("383.5 gCO2e/kWh", "_kg_per_j", 0.3835 / 3.6e6),
+        ("273 kgCO2e", "_kg", 273),
+        ("500 gCO2e/cm2", "_kg_per_m2", 5000),
+        ("2.75 kWh/cm2", "_j_per_m2", 2.75 * 3.6e10),
+        ("65 gCO2e/GB", "_kg_per_byte", 65e-12),
+        ("86400 /day", "_per_s", 1),
         ("30 %", "_fraction", 0.3),
         ("0.9", "_fraction", 0.9),
         (0.9, "_fraction", 0.9),
@@ -96,9 +112,16 @@ def test_a_quantity_as_its_source_prints_it_is_read(text: Any, suffix: str, expe
         ("4 pJ", "_j_per_byte", "in pJ"),
         ("4 GB", "_bytes_per_s", "in GB"),
         ("4 TOPS/W", "_macs_per_s", "in TOPS/W"),
-        ("4 GB/s/s", "_bytes_per_s", "unknown unit"),
+        ("4 GB/s/s", "_bytes_per_s", "in GB/s/s"),
+        ("4 GB//s", "_bytes_per_s", "unknown unit"),
+        ("0.17 EUR/kWh", "_usd_per_j", "is not in USD; expected USD/kWh, converted at a rate of your choice"),
+        ("300 k€", "_usd", "is not in USD; expected USD, converted"),
+        ("300 kEUR", "_usd", "is not in USD"),
+        ("300 kEUR", "_w", "unknown unit"),
+        ("0.04 USD/kW", "_usd_per_w_s", "in USD/kW; expected a unit like USD/kW/month"),
         ("4 J/", "_j", "unknown unit"),
-        ("4 /s", "_bytes_per_s", "unknown unit"),
+        ("4 /s", "_bytes_per_s", "in /s"),
+        ("4 1", "_count", "unknown unit"),
         ("4 W W", "_w", "unknown unit"),
         ("W", "_w", "not a finite number"),
         ("", "_w", "not a finite number"),
@@ -211,6 +234,25 @@ def test_the_key_of_a_field_is_its_name_without_its_unit(name: str, key: str, su
 def test_energies_of_an_electron_are_shown_in_electron_volts() -> None:
     assert show_usual(0.6 * 1.602176634e-19, "J") == "600 meV"
     assert show_usual(5.6e-15, "J") == "5.6 fJ"
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ("300000 USD", "_usd"),
+        ("1.8 USD/h", "_usd_per_s"),
+        ("0.0826 USD/kWh", "_usd_per_j"),
+        ("0.04 USD/W/month", "_usd_per_w_s"),
+        ("273 kgCO2e", "_kg"),
+        ("383.5 gCO2e/kWh", "_kg_per_j"),
+        ("500 gCO2e/cm2", "_kg_per_m2"),
+        ("2.75 kWh/cm2", "_j_per_m2"),
+        ("65 gCO2e/GB", "_kg_per_byte"),
+        ("3 gCO2e/h", "_kg_per_s"),
+    ],
+)
+def test_money_and_carbon_are_shown_as_people_write_them(text: str, suffix: str) -> None:
+    assert show_usual(parse(text, suffix), SUFFIXES[suffix][0]) == text
 
 
 def test_long_times_are_shown_in_minutes_hours_days_and_years() -> None:

@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "npuwatt.cli.sparsity",
         "What zeros save on each device, what they cost in accuracy, and which software runs them.",
     ),
+    "fleet": (
+        "npuwatt.cli.fleet",
+        "Servers, hall, dollars, carbon and water for a demand, device by device.",
+    ),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",
@@ -46,7 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("npuwatt.cli.audit", "Fit a device and its serving stack to measured runs."),
     "presets": (
         "npuwatt.cli.presets",
-        "Devices, networks, stacks and constants, and where each number comes from.",
+        "Devices, networks, stacks, datacenters, grids and constants, and where each number comes from.",
     ),
     "model": ("npuwatt.cli.model", "Networks of your own."),
     "schema": ("npuwatt.cli.schema", "Print the JSON Schema (2020-12) that a command's JSON passes."),

@@ -14,7 +14,7 @@ from npuwatt.errors import PresetError, did_you_mean, shown
 from npuwatt.preset.load import Document, parse_yaml, read_bytes, read_yaml
 from npuwatt.record import Record
 
-FOLDERS = ("devices", "networks", "stacks", "constants")
+FOLDERS = ("devices", "networks", "stacks", "datacenters", "grids", "constants")
 EVIDENCE_CLASSES = ("calibrated", "datasheet", "projected")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -130,7 +130,8 @@ def is_path(text: str) -> bool:
     )
 
 
-def _user_file(folder: str, name: str, folders: Iterable[str]) -> Path | None:
+def user_file(folder: str, name: str, folders: Iterable[str]) -> Path | None:
+    """The file of that name in one of the user's folders, or None."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+\-]*", name):
         return None
     for base in folders:
@@ -148,7 +149,7 @@ def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:
     for base in folders:
         if not Path(base).is_dir():
             raise PresetError(f"presets folder {shown(base)} is not a folder; expected one with *.yaml files")
-    own = _user_file(folder, name, folders)
+    own = user_file(folder, name, folders)
     if own is not None:
         return _read_path(own, folder)
     known = index()[folder]

@@ -15,6 +15,7 @@ MOST_INDENTED = 10_000  # rows; to indent more takes ten times as long as to wri
 _LISTS = {
     "npuwatt.compare/1": "results",
     "npuwatt.accuracy/1": "moments",
+    "npuwatt.fleet/1": "results",
     "npuwatt.presets-list/1": "presets",
     "npuwatt.presets-show/1": "numbers",
     "npuwatt.presets-check/1": "presets",

@@ -10,7 +10,12 @@ from npuwatt.report.document import Report, Table
 from npuwatt.report.words import counted
 
 Record = dict[str, Any]
-_SAID = {"devices": ("class", "evidence"), "stacks": ("about",)}  # beside the name in a list; else the kind
+_SAID = {
+    "devices": ("class", "evidence"),
+    "stacks": ("about",),
+    "datacenters": ("about",),
+    "grids": ("about",),
+}  # beside the name in a list; else the kind
 
 
 def list_record(index: dict[str, dict[str, Any]]) -> Record:

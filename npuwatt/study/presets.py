@@ -6,24 +6,54 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from npuwatt.datacenter.carbon import Embodied
+from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.planning import Planning
+from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.preset import library
+from npuwatt.preset.regions import find_region
 from npuwatt.record import Record
 from npuwatt.study.article import Constants
 from npuwatt.study.confidence import NeverMeasured
-from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
+from npuwatt.study.scenario import (
+    Chosen,
+    load_constants,
+    load_datacenter,
+    load_device,
+    load_grid,
+    load_grids,
+    load_network,
+    load_stack,
+)
 from npuwatt.workload.network import Network
 from npuwatt.workload.parameters import parameter_count
 
 PARAMETERS_WITHIN = 0.01
-_CONSTANTS: dict[str, type[Record]] = {"interval": NeverMeasured, "cim-chips": MacroConstants}
+_CONSTANTS: dict[str, type[Record]] = {
+    "interval": NeverMeasured,
+    "cim-chips": MacroConstants,
+    "cooling": Cooling,
+    "money": Money,
+    "prices": Prices,
+    "embodied": Embodied,
+    "planning": Planning,
+}
 _FOLDER_OF = {
     "transformer": "networks",
     "convnet": "networks",
     "stack": "stacks",
     "constants": "constants",
+    "datacenter": "datacenters",
     "interval": "constants",
+    "cooling": "constants",
+    "money": "constants",
+    "prices": "constants",
+    "embodied": "constants",
+    "planning": "constants",
+    "grid": "grids",
+    "grids": "grids",
     "cim-chips": "constants",
 }
 
@@ -54,6 +84,10 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
         return load_network(name, folders=presets)
     if folder == "stacks":
         return load_stack(name, folders=presets)
+    if folder == "datacenters":
+        return load_datacenter(name, folders=presets)
+    if folder == "grids":
+        return load_grids(name) if name in library.index()["grids"] else load_grid(name, folders=presets)
     if folder == "constants":
         kind = library.find("constants", name, presets).header("kind")
         return load_constants(name, _CONSTANTS.get(kind, Constants))
@@ -67,7 +101,7 @@ def _folder_of(name: str, presets: Sequence[str]) -> str:
     faults = []
     for folder in library.FOLDERS:
         try:
-            preset = library.find(folder, name, presets)
+            preset = _found(folder, name, presets)
         except PresetError as error:
             faults.append(error)
             if library.is_path(name):
@@ -77,6 +111,12 @@ def _folder_of(name: str, presets: Sequence[str]) -> str:
     told = [fault for error in faults for fault in error.faults if "did you mean" in fault]
     close = did_you_mean(name, [fault.split("'")[-2] for fault in told], cutoff=0.0)  # of all folders
     raise PresetError(next((fault for fault in told if fault.endswith(close)), faults[0].faults[0]))
+
+
+def _found(folder: str, name: str, presets: Sequence[str]) -> library.Preset:
+    if folder == "grids" and name not in library.index()["grids"]:
+        return find_region(name, presets)
+    return library.find(folder, name, presets)
 
 
 def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> list[Check]:

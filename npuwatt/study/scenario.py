@@ -16,6 +16,10 @@ from npuwatt.record import Record
 from npuwatt.workload.network import Network, Transformer
 
 if TYPE_CHECKING:
+    from npuwatt.datacenter.carbon import Embodied, Grid, Grids
+    from npuwatt.datacenter.cooling import Cooling
+    from npuwatt.datacenter.facility import Facility
+    from npuwatt.datacenter.tco import Money, Prices
     from npuwatt.device.stack import Stack
 
 T = TypeVar("T", bound=Record)
@@ -164,10 +168,74 @@ def load_stack(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str
     return _choose(typed, preset, Stack, changed(preset.document, changes, "stack"))
 
 
-def load_constants(name: str, kind: type[T]) -> Chosen[T]:
-    """A set of energies that replaces those of every device."""
+def load_datacenter(
+    typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()
+) -> Chosen[Facility]:
+    """A hall by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
+    from npuwatt.datacenter.facility import Facility
+
+    preset = library.find("datacenters", typed, folders)
+    kind = preset.header("kind")
+    if kind != Facility.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Facility.kind}")
+    return _choose(typed, preset, Facility, changed(preset.document, changes, "datacenter"))
+
+
+def load_cooling() -> Chosen[Cooling]:
+    """What halls have to choose from: rungs of cooling, climates, uses of water."""
+    from npuwatt.datacenter.cooling import Cooling
+
+    return load_constants("cooling", Cooling)
+
+
+def load_money() -> Chosen[Money]:
+    """What capital, halls, people and energy cost where a question does not say."""
+    from npuwatt.datacenter.tco import Money
+
+    return load_constants("money", Money)
+
+
+def load_prices() -> Chosen[Prices]:
+    """What devices are sold and rented for, by name of their presets."""
+    from npuwatt.datacenter.tco import Prices
+
+    return load_constants("prices", Prices)
+
+
+def load_embodied() -> Chosen[Embodied]:
+    """Carbon of making accelerators, servers, dies and memory."""
+    from npuwatt.datacenter.carbon import Embodied
+
+    return load_constants("embodied", Embodied)
+
+
+def load_grids(typed: str) -> Chosen[Grids]:
+    """A whole table of regions by name or path."""
+    from npuwatt.datacenter.carbon import Grids
+
+    preset = library.find("grids", typed)
+    return _choose(typed, preset, Grids, preset.document)
+
+
+def load_grid(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Grid]:
+    """A region by name, code or path of a preset of its own; `changes` are `ADDRESS=VALUE` edits of its addresses.
+
+    A state or a cloud region takes the tariff and the water of its country.
+    """
+    from npuwatt.datacenter.carbon import Grid
+    from npuwatt.preset.regions import find_region
+
+    preset = find_region(typed, folders)
+    kind = preset.header("kind")
+    if kind != Grid.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Grid.kind}")
+    return _choose(typed, preset, Grid, changed(preset.document, changes, "grid"))
+
+
+def load_constants(name: str, kind: type[T], *, changes: Sequence[str] = ()) -> Chosen[T]:
+    """A set of numbers that belong to no device; `changes` are `ADDRESS=VALUE` edits of its addresses."""
     preset = library.find("constants", name)
-    return _choose(name, preset, kind, preset.document)
+    return _choose(name, preset, kind, changed(preset.document, changes, name))
 
 
 def changes_by_owner(

@@ -16,7 +16,7 @@ from npuwatt.preset import library
 if TYPE_CHECKING:
     from conftest import Quick, Run, Screen
 
-COMMANDS = ("", "compare", "estimate", "accuracy", "sparsity", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
+COMMANDS = ("", "compare", "estimate", "accuracy", "sparsity", "fleet", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
             "presets path", "model", "model import", "model scan", "validate", "calibrate")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
           "--mode", "--serving", "--stack", "--prefill", "--expert-parallel", "--data-parallel", "--constants", "--set",
@@ -109,8 +109,9 @@ def test_options_that_commands_share_have_one_name_and_one_text(run: Run, comman
     assert {name: own[name] for name in SHARED} == {name: compares[name] for name in SHARED}
 
 
-def test_options_of_accuracy_that_others_have_are_theirs(run: Run) -> None:
-    own, compares = (options_of(run(name, "-h").out) for name in ("accuracy", "compare"))
+@pytest.mark.parametrize("command", ["accuracy", "fleet"])
+def test_options_that_others_have_are_theirs(run: Run, command: str) -> None:
+    own, compares = (options_of(run(name, "-h").out) for name in (command, "compare"))
     shared = own.keys() & compares.keys()
     assert {"--network", "--set", "--presets", "--format", "--output"} <= shared
     assert {name: own[name] for name in shared} == {name: compares[name] for name in shared}

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from npuwatt.datacenter.carbon import Embodied
+from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.planning import Planning
+from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.preset import library
 from npuwatt.preset.evidence import QUALITIES, SPREAD
@@ -17,7 +21,15 @@ from npuwatt.study.article import Constants
 from npuwatt.study.confidence import NeverMeasured
 from npuwatt.study.presets import check_presets
 from npuwatt.study.pruning import ActivationSparsity, PrunedAccuracy, load_measured
-from npuwatt.study.scenario import Chosen, load_constants, load_device, load_network, load_stack
+from npuwatt.study.scenario import (
+    Chosen,
+    load_constants,
+    load_datacenter,
+    load_device,
+    load_grids,
+    load_network,
+    load_stack,
+)
 from npuwatt.study.sparse_software import SparseSoftware
 
 ROOT = Path(library.presets_root())
@@ -47,10 +59,22 @@ def one_reading() -> Any:
 @cache
 def loaded(folder: str, name: str) -> Chosen[Any]:
     if folder == "constants":
-        kinds = {"never-measured": NeverMeasured, "cim-chips": MacroConstants}
+        kinds = {
+            "never-measured": NeverMeasured,
+            "cim-chips": MacroConstants,
+            "cooling": Cooling,
+            "money": Money,
+            "prices": Prices,
+            "embodied": Embodied,
+            "planning": Planning,
+        }
         return load_constants(name, kinds.get(name, Constants))
     if folder == "stacks":
         return load_stack(name)
+    if folder == "datacenters":
+        return load_datacenter(name)
+    if folder == "grids":
+        return load_grids(name)
     return load_device(name) if folder == "devices" else load_network(name)
 
 
@@ -84,7 +108,18 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "devices": ("accelerator", "near-bank-pim", "crossbar"),
         "networks": ("transformer", "convnet"),
         "stacks": ("stack",),
-        "constants": ("constants", "interval", "cim-chips"),
+        "datacenters": ("datacenter",),
+        "grids": ("grids",),
+        "constants": (
+            "constants",
+            "interval",
+            "cim-chips",
+            "cooling",
+            "money",
+            "prices",
+            "embodied",
+            "planning",
+        ),
     }
     assert tree["kind"] in kinds[folder]
     if folder == "devices":
@@ -145,7 +180,7 @@ def test_files_are_lower_case_with_dashes_and_speak_to_their_reader(path: Path) 
     assert max(map(len, text.splitlines())) <= (200 if path.name == "sources.yaml" else 130)
 
 
-@pytest.mark.parametrize("folder", ["devices", "networks", "stacks"])
+@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters"])
 def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
     means: dict[str, str] = {}
     for name, entry in INDEX[folder].items():

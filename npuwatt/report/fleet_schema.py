@@ -1,0 +1,130 @@
+"""JSON Schema of a comparison of fleets."""
+
+from __future__ import annotations
+
+from npuwatt.report.schema_parts import (
+    COUNT,
+    FLAG,
+    MAYBE,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Schema,
+    list_of,
+    map_of,
+    object_of,
+)
+from npuwatt.study.confidence import CLASSES
+from npuwatt.study.fleet_figures import OWNERSHIPS, SAME
+
+_TERMS = object_of(
+    {"demand": TEXT, "same": {"enum": list(SAME)}, "ownership": {"enum": list(OWNERSHIPS)}}
+    | dict.fromkeys(
+        (
+            "mean_requests_per_s", "peak_ratio", "ttft_s", "tpot_s", "server_life_s", "headroom_fraction",
+            "spares_fraction", "server_devices_count",
+        ),
+        NUMBER,
+    )
+)  # fmt: skip
+_SITE = object_of(
+    dict.fromkeys(("datacenter", "rung", "climate", "water", "grid", "region", "dated"), TEXT)
+    | dict.fromkeys(("intensity_kg_per_j", "tariff_usd_per_j"), NUMBER)
+)
+_ENDS = object_of({"low": NUMBER, "high": NUMBER})
+_SHARES = map_of(NUMBER)
+_AMOUNTS = map_of({"type": "number", "minimum": 0})
+_PRICE = object_of(
+    {
+        "basis": {"enum": ["given", "assumed", "sale", "list", "build-cost", "leak"]},
+        "covers": TEXT,
+        "dated": TEXT,
+    }
+    | dict.fromkeys(("purchase_usd", "rent_usd_per_s", "low", "high"), MAYBE)
+)
+_CONFIDENCE = object_of(
+    {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
+    | dict.fromkeys(
+        ("energy_j_per_million_tokens", "water_l_per_million_tokens", "operational_kg_per_million_tokens"),
+        _ENDS,
+    )
+)
+_PUES = dict.fromkeys(("pue_before", "pue_after", "facility_ratio"), NUMBER) | {"causes_ratio": _SHARES}
+_COUNTS = (
+    "devices_per_replica", "batch", "replicas_count", "spares_count", "devices_count", "servers_count",
+)  # fmt: skip
+_NUMBERS = (
+    "ttft_s", "tpot_s", "mean_in_flight_count", "peak_in_flight_count", "mean_utilization_ratio", "peak_utilization_ratio", "tokens_per_s",
+    "mean_it_w", "peak_it_w", "provisioned_it_w", "facility_mean_w", "facility_peak_w", "feed_w",
+    "tokens_per_s_per_feed_w", "pue", "itue", "tue", "facility_j_per_year", "energy_j_per_million_tokens",
+    "water_l_per_million_tokens", "usd_per_million_tokens", "usd_per_device_hour", "energy_cost_fraction",
+    "capital_usd", "kg_per_million_tokens", "coolant_needed_k",
+)  # fmt: skip
+_RESULT: Schema = (
+    dict.fromkeys(_COUNTS, COUNT)
+    | dict.fromkeys(_NUMBERS, NUMBER)
+    | dict.fromkeys(("die_flux_w_per_m2", "pays_back_s"), MAYBE)
+    | dict.fromkeys(("facility_by_part_w", "cost_by_part_usd", "carbon_by_part_kg"), _AMOUNTS)
+    | {
+        "price": _PRICE,
+        "is_carbon_of_making_assumed": FLAG,
+        "confidence": _CONFIDENCE,
+        "change": object_of(_PUES | {"cause_shares": _SHARES}),
+        "notes": TEXTS,
+    }
+)
+_ASSUMPTION = {"assumption": TEXT, "unit": TEXT, "source": TEXT} | dict.fromkeys(
+    ("value", "low", "high"), NUMBER
+)
+_RANKING = object_of(
+    {
+        "order": TEXTS,
+        "gap_ratio": MAYBE,
+        "turned_by": list_of(object_of(_ASSUMPTION | {"turned_at": NUMBER, "first": TEXT})),
+        "narrowed_by": object_of(_ASSUMPTION | {"at": NUMBER, "gap_ratio": MAYBE})
+        | {"type": ["object", "null"]},
+    }
+)
+_CLAIMS = object_of(
+    {
+        "pue": object_of(
+            _PUES
+            | {"claimed": NUMBER, "holds": FLAG}
+            | {
+                "rungs": list_of(
+                    object_of(
+                        {"rung": TEXT, "reached_in": TEXTS}
+                        | dict.fromkeys(("needed_free_fraction", "coolant_k"), MAYBE)
+                        | dict.fromkeys(("allowed_full_k", "allowed_half_k"), NUMBER)
+                    )
+                )
+            }
+        ),
+        "cost": list_of(
+            object_of(
+                {"device": TEXT, "against": TEXT, "holds": FLAG}
+                | {"target_ratio": NUMBER}
+                | dict.fromkeys(("now_ratio", "at_price_usd", "at_rent_usd_per_s", "at_speed_ratio"), MAYBE)
+            )
+        ),
+    }
+)
+ABOUT = "Fleets of several devices for one demand; SI numbers, a million tokens being output tokens."
+
+
+def fleet_root(request: Schema, device: Schema, used: Schema, sources: Schema) -> tuple[str, Schema, Schema]:
+    """What a document holds, with the parts that other documents have too."""
+    return (
+        ABOUT,
+        {
+            "request": request,
+            "terms": _TERMS,
+            "site": _SITE,
+            "results": list_of(object_of(device | _RESULT)),
+            "rankings": object_of({"cost": _RANKING, "carbon": _RANKING}),
+            "notes": TEXTS,
+            "presets": used,
+            "sources": sources,
+        },
+        {"claims": _CLAIMS},
+    )

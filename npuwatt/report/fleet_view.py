@@ -1,0 +1,235 @@
+"""Fleets for people: servers, hall, dollars and grams side by side; who is first, and which assumption decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from npuwatt.report.document import Report, Table
+from npuwatt.report.fleet_claims import claim_notes, claim_tables
+from npuwatt.report.words import counted, label, percent, quantity, ratio, request_line
+from npuwatt.units import show_time, show_usual
+
+Record = dict[str, Any]
+_COLUMNS = {
+    "rent": ("rent",),
+    "servers": ("servers", "spares"),
+    "network": ("network",),
+    "hall": ("facility", "colocation"),
+    "upkeep": ("facility_opex", "maintenance", "software"),
+    "energy": ("it_energy", "overhead_energy"),
+    "staff": ("staff",),
+}
+_WORDS = {"cost": ("cheapest", "USD"), "carbon": ("emits least", "gCO2e")}
+_FIELDS = {"cost": ("usd_per_million_tokens", 1.0), "carbon": ("kg_per_million_tokens", 1e3)}
+_MOST_TURNS = 3
+
+
+def fleet_report(record: Record) -> Report:
+    """Fleets side by side: what each needs, draws, costs and emits."""
+    results = record["results"]
+    fleets, halls = _fleet_table(results), _hall_table(results)
+    costs, carbon = _cost_table(results), _carbon_table(results)
+    claims = claim_tables(record) if "claims" in record else ()
+    notes = [f"{label(result)}: {note}" for result in results for note in result["notes"]]
+    return Report(
+        heading=_heading(record),
+        tables=(fleets, halls, costs, carbon, *claims),
+        wide=(_joined(fleets, halls), costs, carbon, *claims),
+        sentences=tuple(_sentences(record)),
+        notes=(
+            *_usual_notes(record),
+            *_change_notes(results),
+            *notes,
+            *record["notes"],
+            *claim_notes(record),
+        ),
+    )
+
+
+def _heading(record: Record) -> str:
+    terms, site = record["terms"], record["site"]
+    what = request_line(record["request"] | {"batch": 0}).replace(", batch 0 running", "")
+    power = ": as much as fills the first one's hall for it" if terms["same"] == "power" else ""
+    return (
+        f"fleets for {terms['demand']}{power}, peak {terms['peak_ratio']:.3g} times the mean, TTFT within "
+        f"{quantity(terms['ttft_s'], 's')} and TPOT within {quantity(terms['tpot_s'], 's')}: {what}; "
+        f"{site['datacenter']} ({site['rung']}, {site['climate']}, {site['water']}), grid of {site['region']}, "
+        f"{terms['ownership']}, {show_time(terms['server_life_s'])}"
+    )
+
+
+def _fleet_table(results: Sequence[Record]) -> Table:
+    rows = tuple(
+        (
+            label(result), str(result["batch"]), quantity(result["ttft_s"], "s"), quantity(result["tpot_s"], "s"),
+            f"{result['replicas_count']}+{result['spares_count']}", str(result["devices_count"]),
+            str(result["servers_count"]), percent(result["mean_utilization_ratio"]),
+        )
+        for result in results
+    )  # fmt: skip
+    names = ("device", "batch", "TTFT", "TPOT", "replicas", "devices", "servers", "used")
+    return Table(columns=names, rows=rows)
+
+
+def _hall_table(results: Sequence[Record]) -> Table:
+    rows = tuple(
+        (
+            label(result), quantity(result["mean_it_w"], "W"), quantity(result["peak_it_w"], "W"),
+            f"{result['pue']:.3f}", f"{result['tue']:.3f}", quantity(result["facility_j_per_year"] / 3600, "Wh"),
+            quantity(result["tokens_per_s_per_feed_w"]),
+        )
+        for result in results
+    )  # fmt: skip
+    return Table(columns=("device", "IT mean", "IT peak", "PUE", "TUE", "a year", "Mtok/s per MW"), rows=rows)
+
+
+def _cost_table(results: Sequence[Record]) -> Table:
+    shown = [
+        name
+        for name, parts in _COLUMNS.items()
+        if any(result["cost_by_part_usd"].get(part) for result in results for part in parts)
+    ]
+    rows = tuple(
+        (
+            label(result), quantity(result["usd_per_million_tokens"]),
+            *(quantity(sum(result["cost_by_part_usd"].get(part, 0.0) for part in _COLUMNS[name])) for name in shown),
+            "in rent" if "rent" in result["cost_by_part_usd"] else percent(result["energy_cost_fraction"]),
+            quantity(result["usd_per_device_hour"]),
+        )
+        for result in results
+    )  # fmt: skip
+    return Table(
+        columns=("device", "$/Mtoken", *shown, "share of energy", "$/device-hour"),
+        rows=rows,
+        title="dollars for a million output tokens, by part",
+    )
+
+
+def _carbon_table(results: Sequence[Record]) -> Table:
+    rows = []
+    for result in results:
+        parts = result["carbon_by_part_kg"]
+        made = 1e3 * (parts["devices"] + parts["server"])
+        flux = result["die_flux_w_per_m2"]
+        rows.append(
+            (
+                label(result), quantity(1e3 * result["kg_per_million_tokens"], "g"),
+                quantity(1e3 * parts["operational"], "g"), quantity(made, "g"),
+                quantity(result["water_l_per_million_tokens"], "L"),
+                f"{result['coolant_needed_k'] - 273.15:.0f} degC",
+                "-" if flux is None else f"{flux / 1e4:.0f} W/cm2",
+            )
+        )  # fmt: skip
+    return Table(
+        columns=("device", "CO2e/Mtoken", "use", "making", "water/Mtoken", "coolant up to", "die flux"),
+        rows=tuple(rows),
+        title="carbon and water for a million output tokens; coolant that the chip allows",
+    )
+
+
+def _joined(one: Table, other: Table) -> Table:
+    """Two tables of the same devices as one."""
+    rows = tuple((*left, *right[1:]) for left, right in zip(one.rows, other.rows, strict=True))
+    return Table(columns=(*one.columns, *other.columns[1:]), rows=rows)
+
+
+def _sentences(record: Record) -> list[str]:
+    labels = {result["device"]: label(result) for result in record["results"]}
+    found = [_ranked(record, name, labels) for name in record["rankings"]]
+    paid = [
+        f"{label(result)} takes more capital than {label(record['results'][0])} for the same tokens, and has paid for it "
+        f"after {show_time(result['pays_back_s'])}."
+        for result in record["results"]
+        if result["pays_back_s"] is not None
+    ]
+    return [*found, *paid]
+
+
+def _ranked(record: Record, name: str, labels: dict[str, str]) -> str:
+    """Who is first by a metric, by how much, and which assumption decides that."""
+    ranking = record["rankings"][name]
+    (word, unit), (field, scale) = _WORDS[name], _FIELDS[name]
+    by_device = {result["device"]: result for result in record["results"]}
+    values = [quantity(by_device[device][field] * scale, unit) for device in ranking["order"][:2]]
+    first, *others = ranking["order"]
+    is_cheap = "is the cheapest" if name == "cost" else word
+    if not others:
+        return f"{labels[first]}: {values[0]} for a million tokens."
+    head = f"{labels[first]} {is_cheap}: {values[0]} for a million tokens against {values[1]} on {labels[others[0]]}."
+    return f"{head} {_decided(ranking, labels)}"
+
+
+def _decided(ranking: Record, labels: dict[str, str]) -> str:
+    turns = ranking["turned_by"]
+    if turns:
+        told = "; ".join(
+            f"{turn['assumption']} (assumed {_shown(turn, turn['value'])}: {labels[turn['first']]} is first at "
+            f"{_shown(turn, turn['turned_at'])} and {'below' if turn['turned_at'] < turn['value'] else 'above'})"
+            for turn in turns[:_MOST_TURNS]
+        )
+        more = len(turns) - _MOST_TURNS
+        rest = f"; and {counted(more, 'other')}" if more > 0 else ""
+        return f"What decides it, any one alone within its range: {told}{rest}."
+    narrows = ranking["narrowed_by"]
+    if narrows is None:
+        return "No number behind it has a range."
+    return (
+        f"No assumption alone turns that; {narrows['assumption']} at {_shown(narrows, narrows['at'])} brings the second "
+        f"nearest, to {ratio(narrows['gap_ratio'])} the first."
+    )
+
+
+def _shown(ranged: Record, value: float) -> str:
+    return show_usual(value, ranged["unit"])
+
+
+def _usual_notes(record: Record) -> list[str]:
+    terms = record["terms"]
+    peak = "TTFT and TPOT are those at the peak, without waiting for a place"
+    notes = [
+        f"{peak}; {percent(terms['headroom_fraction'])} of capacity is left free there; spares stand by, powered",
+        f"a server holds {terms['server_devices_count']:.3g} devices; one filled in part is paid for in part",
+    ]
+    for result in record["results"]:
+        sure = result["confidence"]
+        energy, carbon, water = (
+            sure[name]
+            for name in (
+                "energy_j_per_million_tokens",
+                "operational_kg_per_million_tokens",
+                "water_l_per_million_tokens",
+            )
+        )
+        notes.append(
+            f"{label(result)} ({sure['class']}): {_range(energy, 1 / 3600, 'Wh')}, {_range(carbon, 1e3, 'g')} of use and "
+            f"{_range(water, 1.0, 'L')} for a million tokens"
+        )
+    return notes
+
+
+def _range(ends: Record, scale: float, unit: str) -> str:
+    return f"{quantity(ends['low'] * scale, unit)} to {quantity(ends['high'] * scale, unit)}"
+
+
+def _change_notes(results: Sequence[Record]) -> list[str]:
+    """Why the PUE of another fleet differs from the first one's."""
+    notes = []
+    for result in results[1:]:
+        change = result["change"]
+        before, after = f"{change['pue_before']:.3f}", f"{change['pue_after']:.3f}"
+        shares = {
+            name: share for name, share in change["cause_shares"].items() if share and abs(share) >= 0.05
+        }
+        if abs(change["pue_after"] - change["pue_before"]) < 5e-4 or not shares:
+            continue
+        told = "; ".join(
+            f"{word} by " + ", ".join(f"{name} ({percent(abs(share))})" for name, share in parts)
+            for word, parts in (
+                ("raised", [one for one in shares.items() if one[1] > 0]),
+                ("lowered", [one for one in shares.items() if one[1] < 0]),
+            )
+            if parts
+        )
+        notes.append(f"{label(result)}: PUE {before} -> {after} at another load of the hall: {told}")
+    return notes

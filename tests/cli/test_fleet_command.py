@@ -1,0 +1,140 @@
+"""npuwatt fleet from outside: every format, its schema, its width, its faults."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no stubs are needed for one call
+
+import npuwatt
+from npuwatt import schema_of
+
+if TYPE_CHECKING:
+    from conftest import Quick, Screen
+
+CASES = (
+    ("gpu",),
+    ("gpu", "b200", "npu", "pim", "--claims"),
+    ("gpu", "npu", "--same", "power", "--site", "immersion", "--grid", "us-texas", "--climate", "hot-dry"),
+    ("gpu", "h200", "--rent", "--claims"),
+    ("gpu", "npu", "--rent", "--price", "gpu=0USD/h", "--price", "npu=0USD/h", "--claims"),
+    ("gpu", "pim", "--demand", "1e-3req/s"),
+    ("gpu", "pim", "--colocation", "--price", "pim=3000", "--years", "5", "--peak", "2"),
+    ("gpu", "--network", "qwen3-30b-a3b", "--devices", "8", "--data-parallel", "4", "--expert-parallel"),
+    ("gpu", "npu", "--set", "datacenter.pue=1.3", "--set", "money.tariff=0.2USD/kWh"),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_its_json_passes_its_schema(quick: Quick, case: tuple[str, ...]) -> None:
+    done = quick("fleet", *case, "--json")
+    assert (done.code, done.err) == (0, "")
+    record = done.json()
+    Draft202012Validator(schema_of("fleet")).validate(record)
+    for result in record["results"]:
+        assert sum(result["cost_by_part_usd"].values()) == pytest.approx(result["usd_per_million_tokens"])
+        assert sum(result["carbon_by_part_kg"].values()) == pytest.approx(result["kg_per_million_tokens"])
+        assert result["pue"] >= 1
+    assert ("claims" in record) == ("--claims" in case)
+    assert {source["key"] for source in record["sources"]} >= {"epoch-cost-trends", "ecologits"}
+
+
+def test_a_schema_refuses_a_document_without_a_price(quick: Quick) -> None:
+    record = quick("fleet", "gpu", "--json").json()
+    del record["results"][0]["price"]
+    assert not Draft202012Validator(schema_of("fleet")).is_valid(record)
+
+
+@pytest.mark.parametrize("style", ["table", "plain", "json", "jsonl", "csv", "markdown"])
+def test_it_speaks_every_format(quick: Quick, style: str) -> None:
+    done = quick("fleet", "gpu", "pim", "--format", style)
+    assert (done.code, done.err) == (0, "")
+    if style == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.out)))
+        assert [row["device"] for row in rows] == ["gpu", "pim"]
+        assert float(rows[0]["cost_by_part_usd.it_energy"]) > 0
+    elif style == "jsonl":
+        assert len(done.lines()) == 2
+    elif style != "json":
+        assert "is the cheapest" in done.out
+        assert "emits least" in done.out
+        assert "What decides it" in done.out
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_it_fits_a_terminal(screen: Screen, plain_text: Any, width: int) -> None:
+    done = screen("fleet", "gpu", "b200-sxm", "pim", "--claims", width=width)
+    text = plain_text(done.out)
+    assert done.code == 0
+    assert max(map(len, text.splitlines())) <= width
+    assert ("IT mean" in next(line for line in text.splitlines() if "batch" in line and "TTFT" in line)) == (
+        width == 160
+    )
+
+
+def test_the_assumed_is_said_to_be_so(quick: Quick) -> None:
+    out = quick("fleet", "gpu", "pim").out
+    assert "pim: its price is assumed for its class, DRAM PIM; --price tells a known one" in out
+    assert "gpu: its price" not in out
+    assert "its price is assumed" not in quick("fleet", "gpu", "pim", "--price", "pim=9000USD").out
+
+
+def test_share_of_energy_is_printed(quick: Quick) -> None:
+    record = quick("fleet", "gpu", "--json").json()
+    share = record["results"][0]["energy_cost_fraction"]
+    assert "share of energy" in quick("fleet", "gpu").out
+    assert f"{100 * share:.0f} %" in quick("fleet", "gpu").out
+    assert share < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["gpu", "--tpot", "1ms"], "TPOT limit of 1 ms: no batch meets it; the least is"),
+        (["gpu", "--ttft", "1ms"], "TTFT limit of 1 ms: no batch meets it; the least is"),
+        (["gpu", "--grid", "frnace"], "unknown region 'frnace'; did you mean 'france'?"),
+        (["gpu", "--site", "hyperscal"], "unknown datacenter 'hyperscal'; did you mean 'hyperscale'?"),
+        (["gpu", "--climate", "tempearte"], "--climate: 'tempearte' given; did you mean 'temperate'?"),
+        (["gpu", "--water", "wet"], "--water: 'wet' given; expected one of evaporative, hybrid, dry"),
+        (["gpu", "--price", "gpu=-5"], "--price gpu: price: -5 given; expected a finite number, 0 or more"),
+        (["gpu", "--price", "gpu=300EUR"], "--price gpu: '300EUR' is not in USD"),
+        (["gpu", "--price", "gpuu=3"], "names no device asked for; did you mean 'gpu'?"),
+        (["gpu", "--price", "3"], "names no device asked for; expected DEVICE=USD, as in gpu=30000USD"),
+        (["gpu", "--years", "0"], "--years: 0 given; expected a life above 0"),
+        (["gpu", "--set", "datacenter.pue=0.9"], "datacenter.pue: 0.9 given; expected a number from 1 to 100"),
+        (["gpu", "--set", "money.average_power=120%"], "1.2 given; expected a share from 0 to 1"),
+        (["gpu", "--set", "money.tariff=0.1EUR/kWh"], "is not in USD"),
+        (["gpu", "--set", "money.tarif=1USD/kWh"], "did you mean 'tariff'?"),
+        (["gpu", "--set", "money.tariff"], "expected ADDRESS=VALUE"),
+        (["gpu", "--demand", "5"], "--demand: '5' given; expected requests or output tokens in a time"),
+        (["gpu", "--demand", "0req/s"], "--demand: '0req/s' given"),
+        (["gpu", "--peak", "0.5"], "--peak: 0.5 given; expected a peak over the mean, 1 or more"),
+        (["gpu", "--same", "thing"], "--same: 'thing' given; expected one of work, power"),
+        (["pim", "--rent"], "device 'pim': nobody tells what it rents for; expected --price pim=2.5USD/h"),
+        (["gpu", "--rent", "--colocation"], "one contradicts the other"),
+        (["gpu", "gpu"], "a device is named twice"),
+        (["gpu", "--network", "llama-3.1-405b", "--devices", "1"], "device 'gpu' does not hold this network"),
+        (["gpu", "--network", "resnet-50"], "answers in one pass"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_fault_is_one_line(quick: Quick, options: list[str], said: str) -> None:
+    done = quick("fleet", *options)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.startswith("npuwatt: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_number_outside_its_range_is_warned_of(quick: Quick) -> None:
+    done = quick("fleet", "gpu", "--set", "money.tariff=3USD/kWh")
+    assert done.code == 0
+    assert "warning: money.tariff: 3 USD/kWh is outside" in done.err
+
+
+def test_the_library_offers_what_the_command_does(quick: Quick) -> None:
+    found = npuwatt.fleet_record(npuwatt.fleet(["gpu", "npu"]))
+    assert found == quick("fleet", "gpu", "npu", "--json").json()
