@@ -59,7 +59,8 @@ def sparsity(
     """
     asked, style = o.asked(locals()) | {"ideal": ideal}, check_format(style, as_json)
     check_output(output)
-    from npuwatt.report.sparsity import sparsity_record, sparsity_report
+    from npuwatt.report.sparsity import sparsity_report
+    from npuwatt.report.sparsity_records import sparsity_record
     from npuwatt.study.sparsity import sparsity as answer
 
     found = answer(devices, **asked)

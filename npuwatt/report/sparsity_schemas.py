@@ -83,6 +83,8 @@ def roots(
             "dense_energy_per_output_token_j": MAYBE,
             "energy_per_output_token_j": MAYBE,
             "saved_fraction": MAYBE,
+            "saved_low_fraction": MAYBE,
+            "saved_high_fraction": MAYBE,
             "speedup_ratio": MAYBE,
             "split_j": object_of(dict.fromkeys(PARTS, MAYBE)),
             "phases": list_of(

@@ -49,6 +49,7 @@ def judge_claim(
     evidence: AccuracyEvidence,
     software: Sequence[SoftwareStatus],
     *,
+    ends: tuple[float, float] | None = None,
     claimed_fraction: float = CLAIMED_FRACTION,
     loss_fraction: float = LOSS_FRACTION,
 ) -> Judgement:
@@ -62,13 +63,15 @@ def judge_claim(
     ----------
     saving_fraction : float
         Energy saved against dense weights on the same device; below 0 where zeros cost energy.
+    ends : (low, high)
+        What it may be as well; None for nothing else. The saving is open if what is claimed lies between them.
     evidence, software
         What `accuracy_evidence` and `software_status` know.
     """
     require.within(float("-inf"), 1, saving=saving_fraction)
     require.share(claimed=claimed_fraction, loss=loss_fraction)
     parts = (
-        _saving(saving_fraction, claimed_fraction),
+        _saving(saving_fraction, ends or (saving_fraction, saving_fraction), claimed_fraction),
         _software(software),
         _accuracy(evidence, loss_fraction),
     )
@@ -78,11 +81,21 @@ def judge_claim(
     return Judgement(verdict=verdict, parts=parts, condition=condition)
 
 
-def _saving(saved: float, claimed: float) -> Part:
-    told = f"saves {100 * saved:.3g} %" if saved >= 0 else f"costs {-100 * saved:.3g} % more"
-    if saved >= claimed:
+def _saving(saved: float, ends: tuple[float, float], claimed: float) -> Part:
+    low, high = ends
+    told = saving_words(saved, low, high)
+    if low >= claimed:
         return Part(verdict="holds", about="saving", reason=told)
-    return Part(verdict="fails", about="saving", reason=f"{told}, where {100 * claimed:.3g} % is claimed")
+    verdict: Verdict = "open" if high >= claimed else "fails"
+    return Part(verdict=verdict, about="saving", reason=f"{told}, where {100 * claimed:.3g} % is claimed")
+
+
+def saving_words(saved: float, low: float, high: float) -> str:
+    """A saving and what else it may be: 'saves 30 % (27 to 33)', 'costs 12 % more (-3 to 20)'."""
+    sign = 1 if saved >= 0 else -1
+    least, most = sorted(round(100 * sign * end, 6) + 0.0 for end in (low, high))
+    span = f" ({least:.3g} to {most:.3g})" if least < most else ""
+    return f"saves {100 * saved:.3g} %{span}" if saved >= 0 else f"costs {-100 * saved:.3g} % more{span}"
 
 
 def _software(statuses: Sequence[SoftwareStatus]) -> Part:

@@ -21,6 +21,7 @@ from npuwatt.study.scenario import Chosen
 from npuwatt.study.sparse_software import SoftwareStatus, software_status
 from npuwatt.study.sparsity_asked import Asked
 from npuwatt.study.sparsity_notes import zero_notes
+from npuwatt.study.sparsity_range import saved_ends
 from npuwatt.study.sparsity_split import Split, done_macs, request_split
 from npuwatt.study.winners import CLOSE
 from npuwatt.workload.density import Zeros, group_of
@@ -103,6 +104,9 @@ class Answer(Record):
     break_even: BreakEven
     batches: BatchSaving
     software: tuple[SoftwareStatus, ...]
+    saved_range_fraction: tuple[
+        float, float
+    ]  # least and most, by the ranges of what its preset states about zeros
     judgement: (
         Judgement | None
     )  # of "30 to 50 % without loss"; none of weights without zeros, or that do not fit
@@ -173,6 +177,8 @@ def _answer(
             split = request_split(dense_asked, asked, board, dense, sparse)
             batches = batch_saving(asked, board)
             break_even = break_even_density(asked, board, dense, count)
+            saved = float((1 - sparse.total_j / dense.total_j)[0, 0])
+            ends = saved_ends(asked, device, dense, saved, count)
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     software = (
@@ -180,7 +186,6 @@ def _answer(
         if evidence is None
         else tuple(software_status(device.typed, zeros.pattern, asked.request.weights, folders=asked.presets))
     )
-    saved = float((1 - sparse.total_j / dense.total_j)[0, 0])
     judged = evidence is not None and np.isfinite(saved)
     return Answer(
         device=device,
@@ -191,7 +196,10 @@ def _answer(
         break_even=break_even,
         batches=batches,
         software=software,
-        judgement=judge_claim(saved, evidence, software) if evidence is not None and judged else None,
+        saved_range_fraction=ends,
+        judgement=judge_claim(saved, evidence, software, ends=ends)
+        if evidence is not None and judged
+        else None,
         notes=tuple(zero_notes(asked, board, after)),
     )
 

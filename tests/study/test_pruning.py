@@ -290,6 +290,24 @@ def test_a_saving_below_the_claim_fails_and_says_by_how_much() -> None:
     assert judged(0.2, "gpu", "2:4", "bf16", 8e9, claimed_fraction=0.2).verdict == "holds"
 
 
+@pytest.mark.parametrize(
+    ("saving", "ends", "verdict", "words"),
+    [
+        (0.32, (0.31, 0.4), "holds", "saves 32 % (31 to 40)"),
+        (0.32, (0.29, 0.4), "open", "saves 32 % (29 to 40), where 30 % is claimed"),
+        (0.28, (0.2, 0.3), "open", "saves 28 % (20 to 30), where 30 % is claimed"),
+        (0.2, (-0.1, 0.29), "fails", "saves 20 % (-10 to 29), where 30 % is claimed"),
+        (-0.2, (-0.5, 0.1), "fails", "costs 20 % more (-10 to 50), where 30 % is claimed"),
+    ],
+)
+def test_a_saving_is_open_if_the_claim_lies_within_its_range(
+    saving: float, ends: tuple[float, float], verdict: str, words: str
+) -> None:
+    evidence, software = accuracy_evidence("2:4", 8e9), software_status("gpu", "2:4", "bf16")
+    found = judge_claim(saving, evidence, software, ends=ends)
+    assert (found.verdict, found.parts[0].reason) == (verdict, words)
+
+
 def test_no_loss_at_all_fails_where_both_ways_were_tried() -> None:
     found = judged(0.4, "gpu", "2:4", "bf16", 8e9, loss_fraction=0.01)
     assert found.verdict == "fails"

@@ -58,6 +58,31 @@ def test_dense_weights_save_nothing_and_cost_nothing(device: str) -> None:
     assert found.judgement is None
 
 
+@pytest.mark.parametrize("batch", [1, 256])
+def test_a_saving_may_lie_as_far_off_as_each_number_about_zeros_at_its_ends_adds_up_to(batch: int) -> None:
+    found = only(GPU, pattern="2:4", batch=batch)
+    off = []
+    for address, item in found.device.evidence.items():
+        if address.startswith("sparsity."):
+            ends = [
+                only(
+                    GPU, pattern="2:4", batch=batch, changes=[f"devices.{GPU}.{address}={end}"]
+                ).saved_fraction
+                for end in (item.low, item.high)
+            ]
+            off += [end - found.saved_fraction for end in ends]
+    assert len(off) > 10
+    low, high = found.saved_range_fraction
+    assert low == pytest.approx(found.saved_fraction - sum(min(x, 0) ** 2 for x in off) ** 0.5)
+    assert high == pytest.approx(found.saved_fraction + sum(max(x, 0) ** 2 for x in off) ** 0.5)
+    assert low < found.saved_fraction < high
+
+
+def test_a_device_that_states_no_range_saves_no_more_and_no_less() -> None:
+    for device in (CANNOT, "crossbar"):
+        assert only(device, **HALF).saved_range_fraction == (0, 0)
+
+
 def test_a_compressed_format_costs_more_than_dense_storage_where_nothing_is_zero_and_says_so() -> None:
     found = only(SKIPS, pattern="unstructured", density=1.0)
     assert found.saved_fraction < 0
