@@ -184,6 +184,9 @@ def _hall_causes(facility: Facility, after: Facility, cooling: Cooling, it_w: Re
     if after.pue_ratio is not None or facility.pue_ratio is not None:
         steps.append((GIVEN, after))
     elif after.parts is not facility.parts:
+        if after.parts is not None and now.parts is not None:
+            now = replace(now, parts=replace(now.parts, design_it_w=after.parts.design_it_w))
+            steps.append(("size of the hall", now))
         steps.append(("other parts", after))
     causes: dict[str, Real] = {}
     last = _pue(facility, cooling, it_w) if steps else 0.0

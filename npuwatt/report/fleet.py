@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npuwatt import __version__
-from npuwatt.datacenter.change import cause_shares
+from npuwatt.datacenter.change import Change, cause_shares
 from npuwatt.report.records import device_record, number, request_record, whole
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.fleet import FleetAnswer, Fleets
@@ -86,17 +86,21 @@ def _result_record(answer: FleetAnswer) -> Record:
         "price": _price_record(answer),
         "is_carbon_of_making_assumed": answer.is_made_assumed,
         "confidence": _confidence_record(answer),
-        "change": {
-            "pue_before": number(answer.change.pue_before),
-            "pue_after": number(answer.change.pue_after),
-            "facility_ratio": number(answer.change.facility_after_w / answer.change.facility_before_w),
-            "causes_ratio": {name: number(value) for name, value in answer.change.causes_ratio.items()},
-            "cause_shares": {name: number(value) for name, value in cause_shares(answer.change).items()},
-        },
+        "change": None if answer.change is None else _change_record(answer.change),
         "pays_back_s": None if answer.pays_back_s is None else number(answer.pays_back_s),
-        "notes": [*answer.notes, *answer.change.warnings],
+        "notes": list(answer.notes),
     }
     return found
+
+
+def _change_record(change: Change) -> Record:
+    return {
+        "pue_before": number(change.pue_before),
+        "pue_after": number(change.pue_after),
+        "facility_ratio": number(change.facility_after_w / change.facility_before_w),
+        "causes_ratio": {name: number(value) for name, value in change.causes_ratio.items()},
+        "cause_shares": {name: number(value) for name, value in cause_shares(change).items()},
+    }
 
 
 def _price_record(answer: FleetAnswer) -> Record:
@@ -161,15 +165,11 @@ def _ranged_record(ranged: Ranged) -> Record:
 
 def _claims_record(found: Fleets, claims: Claims) -> Record:
     names = [answer.device.typed for answer in found.answers]
-    change = claims.pue.change
     return {
         "pue": {
             "claimed": PUE,
             "holds": claims.pue.holds,
-            "pue_before": number(change.pue_before),
-            "pue_after": number(change.pue_after),
-            "facility_ratio": number(change.facility_after_w / change.facility_before_w),
-            "causes_ratio": {name: number(value) for name, value in change.causes_ratio.items()},
+            **_change_record(claims.pue.change),
             "rungs": [
                 {
                     "rung": rung.rung,

@@ -9,6 +9,7 @@ from npuwatt.report.words import percent, quantity, ratio
 from npuwatt.units import show_usual
 
 Record = dict[str, Any]
+_LEAST_CAUSE = 5e-4
 
 
 def claim_tables(record: Record) -> tuple[Table, ...]:
@@ -56,20 +57,26 @@ def _celsius(temperature_k: float) -> str:
     return f"{temperature_k - 273.15:.0f} degC"
 
 
+def causes(change: Record) -> str:
+    """What raises and what lowers a PUE, the largest first, with the share of each."""
+    found = sorted(change["causes_ratio"].items(), key=lambda one: -abs(one[1]))
+    told = "; ".join(
+        f"{word} by " + ", ".join(f"{name} ({sign * value:.3f})" for name, value in parts)
+        for word, sign in (("raised", 1), ("lowered", -1))
+        if (parts := [one for one in found if sign * one[1] >= _LEAST_CAUSE])
+    )
+    return told or "no part of it follows the load"
+
+
 def claim_notes(record: Record) -> list[str]:
     """What halving the chip power does by itself, and where the claimed PUE is reached."""
     if "claims" not in record:
         return []
     pue = record["claims"]["pue"]
-    causes = ", ".join(
-        f"{name} {value:+.3f}"
-        for name, value in sorted(pue["causes_ratio"].items(), key=lambda one: -abs(one[1] or 0.0))
-        if value and abs(value) >= 5e-4
-    )
     verdict = "holds" if pue["holds"] else "does not hold"
     alone = (
         f"half the chip power by itself brings the PUE from {pue['pue_before']:.3f} to {pue['pue_after']:.3f} "
-        f"({causes or 'no part of it follows the load'}) and the hall's energy to {percent(pue['facility_ratio'])}: "
+        f"({causes(pue)}) and the hall's energy to {percent(pue['facility_ratio'])}: "
         f"the claim {verdict} here; what counts is the cooling, not the power"
     )
     notes = [alone]

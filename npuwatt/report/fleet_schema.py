@@ -49,13 +49,16 @@ _CONFIDENCE = object_of(
         _ENDS,
     )
 )
-_PUES = dict.fromkeys(("pue_before", "pue_after", "facility_ratio"), NUMBER) | {"causes_ratio": _SHARES}
+_PUES = dict.fromkeys(("pue_before", "pue_after", "facility_ratio"), NUMBER) | {
+    "causes_ratio": _SHARES,
+    "cause_shares": _SHARES,
+}
 _COUNTS = (
     "devices_per_replica", "batch", "replicas_count", "spares_count", "devices_count", "servers_count",
 )  # fmt: skip
 _NUMBERS = (
     "ttft_s", "tpot_s", "mean_in_flight_count", "peak_in_flight_count", "mean_utilization_ratio", "peak_utilization_ratio", "tokens_per_s",
-    "mean_it_w", "peak_it_w", "provisioned_it_w", "facility_mean_w", "facility_peak_w", "feed_w",
+    "mean_it_w", "peak_it_w", "provisioned_it_w", "hall_it_w", "hall_load_fraction", "facility_mean_w", "facility_peak_w", "feed_w",
     "tokens_per_s_per_feed_w", "pue", "itue", "tue", "facility_j_per_year", "energy_j_per_million_tokens",
     "water_l_per_million_tokens", "usd_per_million_tokens", "usd_per_device_hour", "energy_cost_fraction",
     "capital_usd", "kg_per_million_tokens", "coolant_needed_k",
@@ -69,7 +72,7 @@ _RESULT: Schema = (
         "price": _PRICE,
         "is_carbon_of_making_assumed": FLAG,
         "confidence": _CONFIDENCE,
-        "change": object_of(_PUES | {"cause_shares": _SHARES}),
+        "change": object_of(_PUES) | {"type": ["object", "null"]},
         "notes": TEXTS,
     }
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npuwatt.report.document import Report, Table
-from npuwatt.report.fleet_claims import claim_notes, claim_tables
+from npuwatt.report.fleet_claims import causes, claim_notes, claim_tables
 from npuwatt.report.words import counted, label, percent, quantity, ratio, request_line
 from npuwatt.units import show_time, show_usual
 
@@ -23,6 +23,7 @@ _COLUMNS = {
 _WORDS = {"cost": ("cheapest", "USD"), "carbon": ("emits least", "gCO2e")}
 _FIELDS = {"cost": ("usd_per_million_tokens", 1.0), "carbon": ("kg_per_million_tokens", 1e3)}
 _MOST_TURNS = 3
+_LEAST_PUE = 0.002  # a change that counts
 
 
 def fleet_report(record: Record) -> Report:
@@ -76,12 +77,16 @@ def _hall_table(results: Sequence[Record]) -> Table:
     rows = tuple(
         (
             label(result), quantity(result["mean_it_w"], "W"), quantity(result["peak_it_w"], "W"),
-            f"{result['pue']:.3f}", f"{result['tue']:.3f}", quantity(result["facility_j_per_year"] / 3600, "Wh"),
+            quantity(result["hall_it_w"], "W"), percent(result["hall_load_fraction"]), f"{result['pue']:.3f}",
+            f"{result['tue']:.3f}", quantity(result["facility_j_per_year"] / 3600, "Wh"),
             quantity(result["tokens_per_s_per_feed_w"]),
         )
         for result in results
     )  # fmt: skip
-    return Table(columns=("device", "IT mean", "IT peak", "PUE", "TUE", "a year", "Mtok/s per MW"), rows=rows)
+    return Table(
+        columns=("device", "IT mean", "IT peak", "hall", "load", "PUE", "TUE", "a year", "Mtok/s per MW"),
+        rows=rows,
+    )
 
 
 def _cost_table(results: Sequence[Record]) -> Table:
@@ -213,23 +218,15 @@ def _range(ends: Record, scale: float, unit: str) -> str:
 
 
 def _change_notes(results: Sequence[Record]) -> list[str]:
-    """Why the PUE of another fleet differs from the first one's."""
+    """What the first fleet's hall does at another fleet's load, and why."""
     notes = []
+    first = label(results[0])
     for result in results[1:]:
         change = result["change"]
-        before, after = f"{change['pue_before']:.3f}", f"{change['pue_after']:.3f}"
-        shares = {
-            name: share for name, share in change["cause_shares"].items() if share and abs(share) >= 0.05
-        }
-        if abs(change["pue_after"] - change["pue_before"]) < 5e-4 or not shares:
+        if change is None or abs(change["pue_after"] - change["pue_before"]) < _LEAST_PUE:
             continue
-        told = "; ".join(
-            f"{word} by " + ", ".join(f"{name} ({percent(abs(share))})" for name, share in parts)
-            for word, parts in (
-                ("raised", [one for one in shares.items() if one[1] > 0]),
-                ("lowered", [one for one in shares.items() if one[1] < 0]),
-            )
-            if parts
+        notes.append(
+            f"{label(result)}: in {first}'s hall it would be PUE {change['pue_before']:.3f} -> {change['pue_after']:.3f} "
+            f"and {percent(change['facility_ratio'])} of the energy: {causes(change)}"
         )
-        notes.append(f"{label(result)}: PUE {before} -> {after} at another load of the hall: {told}")
     return notes

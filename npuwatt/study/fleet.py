@@ -52,7 +52,9 @@ class FleetAnswer(Record):
     priced: Priced
     is_made_assumed: bool
     confidence: Confidence
-    change: Change  # of the hall, from the first fleet's load to this one's
+    change: (
+        Change | None
+    )  # of the first fleet's hall from its load to this one's; None where it does not carry it
     pays_back_s: float | None  # of its larger capital over the first fleet's; None where nothing is bought
     notes: tuple[str, ...]
 
@@ -279,13 +281,14 @@ def _together(inputs: Sequence[Ranged]) -> list[Ranged]:
 
 
 def _answer(one: _Found, result: Figures, first: Figures, base: Ground, terms: Terms) -> FleetAnswer:
-    change = same_work(
-        first.hall,
-        base.site.cooling,
-        it_before_w=first.metrics["mean_it_w"],
-        it_after_w=result.metrics["mean_it_w"],
-        after=result.hall,
-    )
+    change = None
+    if np.all(result.metrics["provisioned_it_w"] <= first.metrics["hall_it_w"] * (1 + 1e-9)):
+        change = same_work(
+            first.hall,
+            base.site.cooling,
+            it_before_w=first.metrics["mean_it_w"],
+            it_after_w=result.metrics["mean_it_w"],
+        )
     pays_back = None
     if result is not first and terms.ownership == "owned":
         pays_back = _pays_back_s(result, first, base)
@@ -342,8 +345,7 @@ def _notes(one: _Found, result: Figures, first: Figures, base: Ground) -> list[s
             f"at its rating it needs coolant of {float(np.min(needed_k)) - 273.15:.3g} degC or less; the hall's is "
             f"{float(np.max(usual_k)) - 273.15:.3g} degC"
         )
-    if result.hall.parts is not None and first.hall.parts is not None:
-        ratio = float(np.max(result.hall.parts.design_it_w / first.hall.parts.design_it_w))
-        if ratio > 1 + 1e-9:
-            notes.append(f"the hall is {ratio:.3g} times that of the first fleet, which does not carry it")
+    ratio = float(np.max(metrics["provisioned_it_w"] / first.metrics["hall_it_w"]))
+    if ratio > 1 + 1e-9:
+        notes.append(f"it needs {ratio:.3g} times the hall of the first fleet, which does not carry it")
     return notes

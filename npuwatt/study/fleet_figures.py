@@ -107,8 +107,8 @@ class Figures(Record):
 def figures(case: Case, terms: Terms) -> tuple[Figures, ...]:
     """What each fleet needs, costs and emits.
 
-    The hall is built for the first fleet, or larger where a later one needs it. For the same work each
-    meets the same demand; for the same power each takes as much as all replicas in the first one's hall carry.
+    For the same work each meets the same demand, in a hall built for it. For the same power each takes as much
+    as all replicas in the first one's hall carry, which is larger only where one replica needs it to be.
 
     Raises
     ------
@@ -125,7 +125,8 @@ def figures(case: Case, terms: Terms) -> tuple[Figures, ...]:
         if terms.same == "power":
             asked, served = _filling(case.site, unit, terms, demand, first_w)
         provisioned_w = _provisioned_w(case.site, unit, served)
-        hall = _hall(case.site.hall, np.maximum(first_w, provisioned_w), terms)
+        built_w = np.maximum(first_w, provisioned_w) if terms.same == "power" else provisioned_w
+        hall = _hall(case.site.hall, built_w, terms)
         found.append(_figures(replace(case.site, hall=hall), unit, terms, asked, served, provisioned_w))
     return tuple(found)
 
@@ -246,6 +247,7 @@ def _figures(
     emitted_kg = million_tokens_kg(
         {name: mass * servers for name, mass in emitted.items()}, tokens_per_s=tokens_per_s
     )
+    hall_w = provisioned_w if site.hall.parts is None else site.hall.parts.design_it_w
     feed_w = sum(facility_power(site.hall, site.cooling, provisioned_w).values(), start=0.0)
     capital = capital_usd(node, site.money) if terms.ownership == "owned" else {}
     metrics: Amounts = {
@@ -264,6 +266,8 @@ def _figures(
         "mean_it_w": mean_w,
         "peak_it_w": peak_w,
         "provisioned_it_w": provisioned_w,
+        "hall_it_w": hall_w,
+        "hall_load_fraction": mean_w / hall_w,
         "facility_mean_w": facility_w,
         "facility_peak_w": sum(facility_power(site.hall, site.cooling, peak_w).values(), start=0.0),
         "feed_w": feed_w,

@@ -138,3 +138,11 @@ def test_a_number_outside_its_range_is_warned_of(quick: Quick) -> None:
 def test_the_library_offers_what_the_command_does(quick: Quick) -> None:
     found = npuwatt.fleet_record(npuwatt.fleet(["gpu", "npu"]))
     assert found == quick("fleet", "gpu", "npu", "--json").json()
+
+
+def test_what_a_smaller_fleet_does_to_the_first_hall_is_told_with_causes(quick: Quick) -> None:
+    out = quick("fleet", "pim", "npu").out
+    assert "npu: in pim's hall it would be PUE 1.1" in out
+    assert "raised by standing losses (0.0" in out
+    assert "in gpu's hall" not in quick("fleet", "gpu", "h200").out  # by less than 0.002
+    assert "pim: it needs 2.53 times the hall of the first fleet" in quick("fleet", "gpu", "pim").out

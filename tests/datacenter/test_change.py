@@ -104,7 +104,8 @@ def test_another_rung_is_the_cause_where_a_rack_comes_under_its_ceiling() -> Non
     [
         ({"climate": "cold"}, "another climate or use of water"),
         ({"water": "evaporative"}, "another climate or use of water"),
-        ({"parts": sized_for(HALLS["air-enterprise"], COOLING, 35e6).parts}, "other parts"),
+        ({"parts": replace(HALLS["immersion"], rung="contained-air").parts}, "other parts"),
+        ({"parts": sized_for(HALL, COOLING, 35e6).parts}, "size of the hall"),
         ({"pue_ratio": 1.05}, "PUE as given"),
     ],
 )

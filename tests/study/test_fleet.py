@@ -247,12 +247,31 @@ def test_every_number_of_every_hall_can_be_varied_to_both_ends(site: str) -> Non
     assert fleet(["gpu", "npu"], site=site).left_out == ()
 
 
-def test_causes_of_a_changed_pue_sum_to_its_change() -> None:
-    for answer in four().answers:
+def test_causes_of_a_changed_pue_in_the_first_hall_sum_to_its_change() -> None:
+    first, *others = fleet(["pim", "gpu", "b200", "npu"]).answers
+    for answer in others:
         change = answer.change
+        assert change is not None
+        assert (change.it_before_w, change.it_after_w) == tuple(
+            value(one.figures, "mean_it_w") for one in (first, answer)
+        )
         moved = float(np.ravel(change.pue_after - change.pue_before)[0])
         assert all_of(dict(change.causes_ratio)) == pytest.approx(moved, abs=1e-12)
-    assert value(four().answers[2].figures, "pue") > value(four().answers[0].figures, "pue")
+        assert "other parts" not in change.causes_ratio
+        assert change.facility_after_w < change.facility_before_w
+    assert four().answers[3].change is None  # the hall of the GPUs does not carry it
+
+
+def test_for_the_same_work_no_result_depends_on_the_order_of_devices() -> None:
+    names = ["gpu", "b200", "npu", "pim"]
+    turned = {one.device.typed: one.figures for one in fleet(names[::-1]).answers}
+    for answer in four().answers:
+        other = turned[answer.device.typed]
+        assert other.hall == answer.figures.hall
+        assert {name: str(one) for name, one in other.metrics.items()} == {
+            name: str(one) for name, one in answer.figures.metrics.items()
+        }
+        assert value(other, "hall_it_w") == value(other, "provisioned_it_w")
 
 
 def test_the_same_power_carries_whole_replicas_until_the_hall_is_full() -> None:
