@@ -64,7 +64,7 @@ _YEARS = Annotated[float | None, _option("--years", "N", "Life of servers.", _MO
 _PRICE = Annotated[
     list[str] | None,
     _option(
-        "--price", "DEVICE=USD", "Price of a device, or USD/h for its rent. Repeatable.", _MONEY,
+        "--price", "DEVICE=USD", "Price of a device alone, USD/server of a whole server, or USD/h of its rent. Repeatable.", _MONEY,
         show_default="of presets, or assumed by class",
     ),
 ]  # fmt: skip

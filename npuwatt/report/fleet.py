@@ -168,18 +168,22 @@ def _claims_record(found: Fleets, claims: Claims) -> Record:
     return {
         "pue": {
             "claimed": PUE,
+            "holds_before": claims.pue.holds_before,
             "holds": claims.pue.holds,
             **_change_record(claims.pue.change),
-            "rungs": [
+            "halls": [
                 {
-                    "rung": rung.rung,
-                    "needed_free_fraction": rung.needed_free_fraction,
-                    "reached_in": [f"{climate}, {water}" for climate, water in rung.reached_in],
-                    "coolant_k": rung.coolant_k,
-                    "allowed_full_k": rung.allowed_full_k,
-                    "allowed_half_k": rung.allowed_half_k,
+                    "site": hall.site,
+                    "rung": hall.rung,
+                    "pue": hall.pue_ratio,
+                    "pue_at_half": hall.half_ratio,
+                    "pue_at_half_and_warm": hall.warm_ratio,
+                    "reached_in": [f"{climate}, {water}" for climate, water in hall.reached_in],
+                    "usual_coolant_k": hall.usual_coolant_k,
+                    "allowed_full_k": hall.allowed_full_k,
+                    "allowed_half_k": hall.allowed_half_k,
                 }
-                for rung in claims.pue.rungs
+                for hall in claims.pue.halls
             ],
         },
         "cost": [

@@ -92,13 +92,22 @@ _CLAIMS = object_of(
     {
         "pue": object_of(
             _PUES
-            | {"claimed": NUMBER, "holds": FLAG}
+            | {"claimed": NUMBER, "holds_before": FLAG, "holds": FLAG}
             | {
-                "rungs": list_of(
+                "halls": list_of(
                     object_of(
-                        {"rung": TEXT, "reached_in": TEXTS}
-                        | dict.fromkeys(("needed_free_fraction", "coolant_k"), MAYBE)
-                        | dict.fromkeys(("allowed_full_k", "allowed_half_k"), NUMBER)
+                        {"site": TEXT, "rung": TEXT, "reached_in": TEXTS}
+                        | dict.fromkeys(
+                            (
+                                "pue",
+                                "pue_at_half",
+                                "pue_at_half_and_warm",
+                                "usual_coolant_k",
+                                "allowed_full_k",
+                                "allowed_half_k",
+                            ),
+                            NUMBER,
+                        )
                     )
                 )
             }

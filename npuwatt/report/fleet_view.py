@@ -40,6 +40,8 @@ def fleet_report(record: Record) -> Report:
         sentences=tuple(_sentences(record)),
         notes=(
             *_usual_notes(record),
+            _price_note(record),
+            *_making_notes(record),
             *_change_notes(results),
             *notes,
             *record["notes"],
@@ -213,8 +215,37 @@ def _usual_notes(record: Record) -> list[str]:
     return notes
 
 
+_BASES = {
+    "given": "given",
+    "assumed": "assumed for its class",
+    "sale": "sold",
+    "list": "listed",
+    "build-cost": "cost of making it, by estimate: nobody sells it",
+    "leak": "leaked, of a whole chip",
+}
+
+
+def _price_note(record: Record) -> str:
+    """What each device is taken to cost, and whose price that is."""
+    told, is_rent = [], record["terms"]["ownership"] == "rented"
+    for result in record["results"]:
+        price = result["price"]
+        amount = price["rent_usd_per_s"] if is_rent else price["purchase_usd"]
+        shown = f"{3600 * amount:.3g} USD/h" if is_rent else f"{amount:,.0f} USD"
+        share = ", its share of a server included" if price["covers"] == "server" and not is_rent else ""
+        dated = f" {price['dated']}" if price["dated"] else ""
+        told.append(f"{label(result)} {shown}{share} ({_BASES[price['basis']]}{dated})")
+    alone = "" if is_rent else " (--price tells that of a device alone, USD/server of a whole server)"
+    return f"prices of a device: {'; '.join(told)}{alone}"
+
+
 def _range(ends: Record, scale: float, unit: str) -> str:
     return f"{quantity(ends['low'] * scale, unit)} to {quantity(ends['high'] * scale, unit)}"
+
+
+def _making_notes(record: Record) -> list[str]:
+    assumed = [label(result) for result in record["results"] if result["is_carbon_of_making_assumed"]]
+    return [f"carbon of making is assumed by class for {', '.join(assumed)}"] if assumed else []
 
 
 def _change_notes(results: Sequence[Record]) -> list[str]:

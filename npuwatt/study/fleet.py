@@ -26,6 +26,7 @@ from npuwatt.study.fleet_inputs import (
     Ranged,
     given_prices,
     ground,
+    halls,
     made_kg,
     priced,
     ranged_site,
@@ -110,7 +111,7 @@ def fleet(
     years
         Life of servers; None: as usual.
     prices
-        `DEVICE=USD`, or `DEVICE=USD/h` for rent.
+        `DEVICE=USD` of the device alone, `DEVICE=USD/server` of a whole server, or `DEVICE=USD/h` for rent.
     ownership
         owned, colocation or rented.
     same
@@ -153,7 +154,7 @@ def fleet(
         is_hall_given=base.is_given("datacenter", "parts.design_it"),
         is_tariff_given=base.is_given("money", "tariff"),
     )
-    given = given_prices(prices, names)
+    given = given_prices(prices, names, is_rent=ownership == "rented")
     faults: list[str] = []
     found = []
     for place, device in enumerate(asked.devices):
@@ -256,7 +257,7 @@ def _answered(
     if with_claims:
         from npuwatt.study.fleet_claims import fleet_claims
 
-        claims = fleet_claims(case, terms, results)
+        claims = fleet_claims(case, terms, results, halls(base))
     return Fleets(
         question=asked,
         terms=terms,
@@ -321,16 +322,6 @@ def _pays_back_s(own: Figures, first: Figures, base: Ground) -> float | None:
 def _notes(one: _Found, result: Figures, first: Figures, base: Ground) -> list[str]:
     cooling, metrics = base.site.cooling, result.metrics
     notes = []
-    if one.priced.basis == "assumed":
-        notes.append(
-            f"its price is assumed for its class, {one.device.preset.header('class')}; --price tells a known one"
-        )
-    if one.priced.basis == "build-cost":
-        notes.append("its price is an estimate of what it costs to make: nobody sells it")
-    if one.priced.basis == "leak":
-        notes.append("its price is leaked, that of a whole chip to makers of phones")
-    if one.is_made_assumed:
-        notes.append("carbon of making it is assumed by its class")
     servers = metrics["provisioned_it_w"] / metrics["devices_count"] * base.site.planning.server_devices_count
     server_w = float(np.max(servers))
     if not np.all(rungs_that_hold(cooling, server_w)[result.hall.rung]):

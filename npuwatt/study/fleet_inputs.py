@@ -16,6 +16,7 @@ from npuwatt.datacenter.tco import Money, Price, Prices
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.preset.evidence import Evidence
+from npuwatt.preset.library import index
 from npuwatt.record import Record, replace
 from npuwatt.study.fleet_figures import Site
 from npuwatt.study.scenario import (
@@ -93,11 +94,8 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
-def given_prices(texts: Sequence[str], devices: Sequence[str]) -> dict[str, Price]:
-    """`DEVICE=USD` to buy at, or `DEVICE=2.5USD/h` to rent at.
-
-    A price is that of the device alone, or of its share of a server where the known price of it is.
-    """
+def given_prices(texts: Sequence[str], devices: Sequence[str], *, is_rent: bool) -> dict[str, Price]:
+    """`DEVICE=USD` of the device alone, `DEVICE=USD/server` of a whole server, or `DEVICE=2.5USD/h` to rent at."""
     found: dict[str, Price] = {}
     for text in texts:
         name, _, amount = (part.strip() for part in text.partition("="))
@@ -107,15 +105,23 @@ def given_prices(texts: Sequence[str], devices: Sequence[str]) -> dict[str, Pric
                 f"--price {shown(text)}: names no device asked for{near or '; expected DEVICE=USD, as in '}"
                 + ("" if near else f"{devices[0]}=30000USD")
             )
-        is_rent = "/" in amount
-        number = re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", amount)
+        bare = re.sub(r"\s*/\s*server$", "", amount)
+        is_hourly = "/" in bare
+        if is_hourly and not is_rent:
+            raise RequestError(
+                f"--price {shown(text)}: a rent, and nothing is rented; expected --rent with it, or USD"
+            )
+        number = re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", bare)
         try:
-            value = units.parse(f"{amount} USD" if number else amount, "_usd_per_s" if is_rent else "_usd")
+            value = units.parse(f"{bare} USD" if number else bare, "_usd_per_s" if is_hourly else "_usd")
             require.not_negative(price=value)
         except NpuwattError as error:
             raise RequestError(*(f"--price {name}: {fault}" for fault in error.faults)) from error
         known = found.get(name, Price(dated="", covers="device", basis="sale"))
-        found[name] = replace(known, **{"rent_usd_per_s" if is_rent else "purchase_usd": value})
+        if is_hourly:
+            found[name] = replace(known, rent_usd_per_s=value)
+        else:
+            found[name] = replace(known, purchase_usd=value, covers="device" if bare == amount else "server")
     return found
 
 
@@ -164,6 +170,13 @@ def ground(
     return Ground(site=found, chosen=chosen, warnings=tuple(warnings))
 
 
+def halls(base: Ground) -> dict[str, Facility]:
+    """Every built-in hall as its preset has it, and the one that was asked for as it was."""
+    own = base.chosen["datacenter"].preset.name
+    found = {name: load_datacenter(name).record for name in index()["datacenters"]}
+    return found | {own: base.site.hall}
+
+
 def class_of(device: Chosen[Device]) -> str:
     """The class of a device as tables of classes name it."""
     return device.preset.header("class").replace(" ", "-")
@@ -184,8 +197,11 @@ def priced(
     field, path = ("rent_usd_per_s", "rent") if is_rent else ("purchase_usd", "purchase")
     own = given.get(device.typed)
     if own is not None and getattr(own, field) is not None:
-        covers = "device" if known is None else known.covers
-        return Priced(price=replace(own, covers=covers), basis="given", ranged=None)
+        if (
+            own.covers == "server" and own.purchase_usd is not None
+        ):  # of a whole one: each device has its share
+            own = replace(own, purchase_usd=own.purchase_usd / base.site.planning.server_devices_count)
+        return Priced(price=own, basis="given", ranged=None)
     if known is not None and getattr(known, field) is not None:
         where = f"devices.{device.preset.name}.{path}"
         item = base.chosen["prices"].evidence[where]

@@ -23,6 +23,7 @@ CASES = (
     ("gpu", "npu", "--rent", "--price", "gpu=0USD/h", "--price", "npu=0USD/h", "--claims"),
     ("gpu", "pim", "--demand", "1e-3req/s"),
     ("gpu", "pim", "--colocation", "--price", "pim=3000", "--years", "5", "--peak", "2"),
+    ("gpu", "--price", "gpu=300000USD/server", "--set", "datacenter.parts.design_it=1MW", "--claims"),
     ("gpu", "--network", "qwen3-30b-a3b", "--devices", "8", "--data-parallel", "4", "--expert-parallel"),
     ("gpu", "npu", "--set", "datacenter.pue=1.3", "--set", "money.tariff=0.2USD/kWh"),
 )
@@ -77,9 +78,10 @@ def test_it_fits_a_terminal(screen: Screen, plain_text: Any, width: int) -> None
 
 def test_the_assumed_is_said_to_be_so(quick: Quick) -> None:
     out = quick("fleet", "gpu", "pim").out
-    assert "pim: its price is assumed for its class, DRAM PIM; --price tells a known one" in out
-    assert "gpu: its price" not in out
-    assert "its price is assumed" not in quick("fleet", "gpu", "pim", "--price", "pim=9000USD").out
+    assert "gpu 37,500 USD, its share of a server included (sold 2022-09 to 2026-03)" in out
+    assert "pim 10,000 USD (assumed for its class)" in out
+    assert "pim 9,000 USD (given)" in quick("fleet", "gpu", "pim", "--price", "pim=9000USD").out
+    assert "carbon of making is assumed by class for npu, pim" in quick("fleet", "gpu", "npu", "pim").out
 
 
 def test_share_of_energy_is_printed(quick: Quick) -> None:
@@ -101,6 +103,7 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--water", "wet"], "--water: 'wet' given; expected one of evaporative, hybrid, dry"),
         (["gpu", "--price", "gpu=-5"], "--price gpu: price: -5 given; expected a finite number, 0 or more"),
         (["gpu", "--price", "gpu=300EUR"], "--price gpu: '300EUR' is not in USD"),
+        (["gpu", "--price", "gpu=3USD/h"], "--price 'gpu=3USD/h': a rent, and nothing is rented; expected --rent"),
         (["gpu", "--price", "gpuu=3"], "names no device asked for; did you mean 'gpu'?"),
         (["gpu", "--price", "3"], "names no device asked for; expected DEVICE=USD, as in gpu=30000USD"),
         (["gpu", "--years", "0"], "--years: 0 given; expected a life above 0"),
@@ -146,3 +149,15 @@ def test_what_a_smaller_fleet_does_to_the_first_hall_is_told_with_causes(quick: 
     assert "raised by standing losses (0.0" in out
     assert "in gpu's hall" not in quick("fleet", "gpu", "h200").out  # by less than 0.002
     assert "pim: it needs 2.53 times the hall of the first fleet" in quick("fleet", "gpu", "pim").out
+
+
+def test_claims_say_whom_they_are_about_and_by_how_much(quick: Quick) -> None:
+    out = quick("fleet", "gpu", "b200", "pim", "--claims").out
+    assert "claimed: PIM so many times cheaper than gpu" in out
+    assert "tokens so many times cheaper than on gpu" in out
+    assert "2.94x dearer" in out
+    assert "no price, even 0" in out
+    assert "gpu allows" in out
+    assert "is at 1.05 or below already" not in out
+    cold = ("--site", "immersion", "--climate", "cold", "--water", "hybrid")
+    assert "immersion is at 1.05 or below already" in quick("fleet", "gpu", *cold, "--claims").out

@@ -167,9 +167,20 @@ def test_water_is_it_energy_times_that_of_the_site_and_pue_times_that_of_the_gri
 
 def test_hours_of_a_default_h100_cost_what_the_books_say_without_energy() -> None:
     # 300 k$ of 8, 10 % network, 4 years at 8 %, 11.7 $/W over 15 years, 0.04 $/W/month, 10.2 kW: 1.80 $ less 0.095 $ of energy.
-    found = twins(37500, 37500).answers[0].figures
+    found = fleet(["gpu"], prices=("gpu=300000USD/server",)).answers[0].figures
     hour = value(found, "usd_per_device_hour")
     assert hour * (1 - value(found, "energy_cost_fraction")) == pytest.approx(1.705, abs=0.01)
+
+
+def test_a_given_price_is_of_the_device_alone_and_a_known_one_may_hold_its_share_of_a_server() -> None:
+    # money.server_price: 1.64 times the bare devices.
+    alone, whole = twins(10000, 10000).answers[0], fleet(["gpu"], prices=("gpu=131200USD/server",)).answers[0]
+    assert alone.priced.price.covers == "device"
+    assert value(alone.figures, METRIC) == pytest.approx(value(whole.figures, METRIC))
+    known = fleet(["gpu"]).answers[0]
+    assert known.priced.price.covers == "server"
+    share = fleet(["gpu"], prices=(f"gpu={37500 / 1.64}",)).answers[0]
+    assert value(share.figures, METRIC) == pytest.approx(value(known.figures, METRIC))
 
 
 def test_rented_hours_cost_their_rent_and_nothing_else() -> None:
@@ -321,18 +332,36 @@ def test_a_cost_is_so_many_times_lower_at_the_speed_that_is_told_and_not_below()
             assert (ratio >= claim.target_ratio) == holds
 
 
-def test_a_pue_of_1_05_needs_liquid_and_free_cooling_and_not_half_the_power() -> None:
-    # cooling-pue-ladder 1.0.0: floor + (1 - free) penalty, 1.03 + 0.15 at the chip, 1.02 + 0.10 in immersion.
+def test_half_the_chip_power_does_not_bring_a_pue_of_1_05() -> None:
     claims = four().claims
     assert claims is not None
+    assert not claims.pue.holds_before
     assert not claims.pue.holds
     assert float(np.ravel(claims.pue.change.pue_after)[0]) > float(np.ravel(claims.pue.change.pue_before)[0])
-    needed = {rung.rung: rung.needed_free_fraction for rung in claims.pue.rungs}
-    assert needed["direct-to-chip"] == pytest.approx(1 - 0.02 / 0.15)
-    assert needed["immersion"] == pytest.approx(1 - 0.03 / 0.10)
-    assert needed["legacy-air"] is needed["contained-air"] is needed["rear-door"] is None
-    for rung in claims.pue.rungs:
-        assert all(climate in ("cold", "temperate") for climate, _ in rung.reached_in)
+
+
+def test_halls_that_are_said_to_have_a_pue_of_1_05_have_it_and_no_others() -> None:
+    claims = fleet(["gpu"], claims=True).claims
+    assert claims is not None
+    assert {hall.site for hall in claims.pue.halls} == {
+        "air-enterprise", "hyperscale", "direct-to-chip", "immersion",
+    }  # fmt: skip
+    assert any(hall.reached_in for hall in claims.pue.halls)
+    for hall in claims.pue.halls:
+        for climate in ("cold", "temperate", "hot-dry", "hot-humid"):
+            for water in ("evaporative", "hybrid", "dry"):
+                found = fleet(["gpu"], site=hall.site, climate=climate, water=water).answers[0].figures
+                assert (value(found, "pue") <= 1.05) == ((climate, water) in hall.reached_in)
+
+
+def test_claims_of_the_hall_asked_for_are_its_own() -> None:
+    found = fleet(["gpu"], site="immersion", climate="cold", water="evaporative", claims=True)
+    assert found.claims is not None
+    assert found.claims.pue.holds_before
+    (own,) = [hall for hall in found.claims.pue.halls if hall.site == "immersion"]
+    assert own.pue_ratio == value(found.answers[0].figures, "pue")
+    assert own.half_ratio == pytest.approx(float(np.ravel(found.claims.pue.change.pue_after)[0]))
+    assert own.warm_ratio <= own.half_ratio
 
 
 def test_hot_places_need_more_power_than_cold_ones() -> None:
