@@ -25,7 +25,7 @@ class PackedWeights(Record):
     """Kernels that read N:M weights narrower than the arithmetic and unpack them beside it: they save bytes, not time."""
 
     weights: tuple[Width, ...]  # types that weights are stored in
-    most_tokens_count: Real  # of a step; with more, the weights are unpacked and nothing is left out
+    most_tokens_count: Real  # of a step; with more, weights are read as dense ones and nothing is saved
 
     def __post_init__(self) -> None:
         require.positive(most_tokens=self.most_tokens_count)
@@ -165,8 +165,10 @@ def zero_work(skipping: ZeroSkipping, ops: OpTable) -> ZeroWork:
             direct, packed = _kernels(skipping, ops, held)
             left = np.where((direct + packed) > 0, _group_density(ops), 1.0) * one
             done, random, searched = left, one, np.where(left < 1, left, 0.0)
-            speedup = direct * _measured_speedup(skipping.speedup_ratio, rows_count(ops))
-            return _work(skipping, ops, done, searched, time=np.where(packed > 0, 1.0, done), speedup=speedup)
+            speedup = direct * kernel_speedup(skipping.speedup_ratio, rows_count(ops))
+            unpacked = _stored_kernels(skipping, ops, held) * ((direct + packed) == 0)
+            time = np.where(packed > 0, 1.0, done)
+            return _work(skipping, ops, done, searched, time=time, speedup=speedup, unpacked=unpacked)
     if skipping.mechanism == "gate":
         gated = both + skipping.gated_ratio * (1 - both)
         return _work(skipping, ops, done, searched, time=one, speedup=speedup, gated=gated)
@@ -186,11 +188,13 @@ def _work(
     speedup: Array,
     waiting: Array | None = None,
     gated: Array | None = None,
+    unpacked: Real = 0.0,
 ) -> ZeroWork:
     waiting = time if waiting is None else waiting
     eta = skipping.skip_efficiency_fraction
     nonzero = np.minimum(ops.effectual_density, done)
     values, metadata = weight_ratios(skipping, ops)
+    values, metadata = np.where(unpacked, 1.0, values), np.where(unpacked, 0.0, metadata)
     read: Real = 1.0
     if skipping.skips_channels:
         able = _able(skipping, ops)
@@ -215,8 +219,7 @@ def weight_ratios(skipping: ZeroSkipping, ops: OpTable) -> tuple[Array, Array]:
     """
     held = _held(skipping, ops)
     if skipping.mechanism == "n-m":
-        direct, packed = _kernels(replace(skipping, packed=_any_tokens(skipping.packed)), ops, held)
-        held = np.maximum(direct, packed)
+        held = _stored_kernels(skipping, ops, held)
     values, metadata = [], []
     for i, pattern in enumerate(ops.patterns):
         number_bits = 8 * ops.operand_bytes[:, [i]]
@@ -283,8 +286,12 @@ def _group_density(ops: OpTable) -> Array:
     return np.array([[most_density(pattern) for pattern in ops.patterns]])
 
 
-def _any_tokens(packed: PackedWeights | None) -> PackedWeights | None:
-    return packed and replace(packed, most_tokens_count=1e9)
+def _stored_kernels(skipping: ZeroSkipping, ops: OpTable, held: Array) -> Array:
+    """1 where some N:M kernel takes the weights, of however many tokens, so that they are stored for it: (..., L)."""
+    packed = skipping.packed and replace(skipping.packed, most_tokens_count=1e9)
+    direct, unpacking = _kernels(replace(skipping, packed=packed), ops, held)
+    found: Array = np.maximum(direct, unpacking)
+    return found
 
 
 def _kernels(skipping: ZeroSkipping, ops: OpTable, held: Array) -> tuple[Array, Array]:
@@ -304,7 +311,7 @@ def _kernels(skipping: ZeroSkipping, ops: OpTable, held: Array) -> tuple[Array, 
     return held * same, packed
 
 
-def _measured_speedup(speedup: Mapping[str, Real], rows: Array) -> Array:
+def kernel_speedup(speedup: Mapping[str, Real], rows: Array) -> Array:
     """Speed over dense kernels, straight over the logarithm of tokens between those measured, and not beyond them."""
     if not speedup:
         return 0 * rows

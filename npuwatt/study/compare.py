@@ -112,7 +112,7 @@ def _answer(asked: Question, device: Chosen[Device]) -> Answer:
             *_width_notes(asked, device.record),
             *_idle_notes(device.record, result, phases),
             *told,
-            *_zero_notes(asked, device.record, phases),
+            *_zero_notes(asked, device, phases),
             *_change_notes(device),
         ),
     )
@@ -148,7 +148,7 @@ def _of_cells(
     return exactness, list(cell_notes(asked, device.typed, board, exactness, result, phases))
 
 
-def _zero_notes(asked: Question, device: Device, phases: Sequence[PhaseTable]) -> list[str]:
+def _zero_notes(asked: Question, device: Chosen[Device], phases: Sequence[PhaseTable]) -> list[str]:
     if asked.zeros is None:
         return []
     from npuwatt.study.sparsity_notes import NOTHING, zero_notes

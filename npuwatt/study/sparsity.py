@@ -20,7 +20,7 @@ from npuwatt.study.question import Options, Question, check_dealt, question
 from npuwatt.study.scenario import Chosen
 from npuwatt.study.sparse_software import SoftwareStatus, software_status
 from npuwatt.study.sparsity_asked import Asked
-from npuwatt.study.sparsity_notes import zero_notes
+from npuwatt.study.sparsity_notes import is_stated, zero_notes
 from npuwatt.study.sparsity_range import saved_ends
 from npuwatt.study.sparsity_split import Split, done_macs, request_split
 from npuwatt.study.winners import CLOSE
@@ -110,6 +110,9 @@ class Answer(Record):
     judgement: (
         Judgement | None
     )  # of "30 to 50 % without loss"; none of weights without zeros, or that do not fit
+    is_stated: (
+        bool  # False: nothing is known of what the device does with zeros, and it is taken to do nothing
+    )
     notes: tuple[str, ...]
 
     @property
@@ -186,6 +189,7 @@ def _answer(
         if evidence is None
         else tuple(software_status(device.typed, zeros.pattern, asked.request.weights, folders=asked.presets))
     )
+    stated = is_stated(board, after)
     judged = evidence is not None and np.isfinite(saved)
     return Answer(
         device=device,
@@ -197,10 +201,11 @@ def _answer(
         batches=batches,
         software=software,
         saved_range_fraction=ends,
+        is_stated=stated,
         judgement=judge_claim(saved, evidence, software, ends=ends)
         if evidence is not None and judged
         else None,
-        notes=tuple(zero_notes(asked, board, after)),
+        notes=tuple(zero_notes(asked, device, after)),
     )
 
 

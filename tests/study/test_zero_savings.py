@@ -78,6 +78,26 @@ def test_a_saving_may_lie_as_far_off_as_each_number_about_zeros_at_its_ends_adds
     assert low < found.saved_fraction < high
 
 
+def test_speeds_of_kernels_are_measured_only_where_they_were() -> None:
+    told = {device: only(device, pattern="2:4").notes[0] for device in ("h100-sxm", GPU)}
+    assert "0.11x (0.05 to 0.9; assumed) to 0.59x" in told["h100-sxm"]
+    assert "interpolated over tokens between shapes, one of them assumed" in told["h100-sxm"]
+    assert "0.11x (0.05 to 0.9; measured) to 0.68x (0.5 to 1.1; measured)" in told[GPU]
+    assert "interpolated over tokens between measured shapes" in only(GPU, pattern="2:4", batch=8).notes[0]
+
+
+@pytest.mark.parametrize(("batch", "saves"), [(32, True), (64, False)])
+def test_packed_weights_save_no_bytes_beyond_the_batch_their_kernel_takes(batch: int, saves: bool) -> None:
+    found = only(GPU, pattern="2:4", weights="int4", batch=batch)
+    decode = next(phase for phase in found.phases if phase.name == "decode")
+    assert (decode.sparse.moved_bytes < decode.dense.moved_bytes) == saves
+    assert "kernels for such weights end at batch 32" in found.notes[0]
+
+
+def test_a_device_that_nobody_makes_is_called_hypothetical() -> None:
+    assert only(SKIPS, **HALF).notes[1].startswith("hypothetical: no product; ")
+
+
 def test_a_device_that_states_no_range_saves_no_more_and_no_less() -> None:
     for device in (CANNOT, "crossbar"):
         assert only(device, **HALF).saved_range_fraction == (0, 0)
