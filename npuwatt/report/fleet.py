@@ -8,7 +8,7 @@ from npuwatt import __version__
 from npuwatt.datacenter.change import Change, cause_shares
 from npuwatt.report.records import device_record, number, request_record, whole
 from npuwatt.study.confidence import LEVEL
-from npuwatt.study.fleet import FleetAnswer, Fleets
+from npuwatt.study.fleet import METRICS, FleetAnswer, Fleets
 from npuwatt.study.fleet_claims import PUE, Claims
 from npuwatt.study.fleet_inputs import Ranged
 from npuwatt.study.fleet_ranking import Ranking
@@ -27,7 +27,7 @@ def fleet_record(found: Fleets) -> Record:
         "request": request_record(found.question),
         "terms": _terms_record(found),
         "site": _site_record(found),
-        "results": [_result_record(answer) for answer in found.answers],
+        "results": [_result_record(answer, found, place) for place, answer in enumerate(found.answers)],
         "rankings": {name: _ranking_record(ranking, found) for name, ranking in found.rankings.items()},
         "notes": _notes(found),
         "presets": _preset_records(found),
@@ -71,7 +71,7 @@ def _site_record(found: Fleets) -> Record:
     }
 
 
-def _result_record(answer: FleetAnswer) -> Record:
+def _result_record(answer: FleetAnswer, fleets: Fleets, place: int) -> Record:
     figures = answer.figures
     found: Record = {
         **device_record(answer.device),
@@ -83,6 +83,10 @@ def _result_record(answer: FleetAnswer) -> Record:
         "facility_by_part_w": {name: number(value) for name, value in figures.facility_w.items()},
         "cost_by_part_usd": {name: number(value) for name, value in figures.cost_usd.items()},
         "carbon_by_part_kg": {name: number(value) for name, value in figures.emitted_kg.items()},
+        "ranges": {
+            METRICS[name]: dict(zip(("low", "high"), map(number, ranking.ends[place]), strict=True))
+            for name, ranking in fleets.rankings.items()
+        },
         "price": _price_record(answer),
         "is_carbon_of_making_assumed": answer.is_made_assumed,
         "confidence": _confidence_record(answer),

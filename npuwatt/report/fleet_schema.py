@@ -15,6 +15,7 @@ from npuwatt.report.schema_parts import (
     object_of,
 )
 from npuwatt.study.confidence import CLASSES
+from npuwatt.study.fleet import METRICS
 from npuwatt.study.fleet_figures import OWNERSHIPS, SAME
 
 _TERMS = object_of(
@@ -70,6 +71,7 @@ _RESULT: Schema = (
     | dict.fromkeys(("facility_by_part_w", "cost_by_part_usd", "carbon_by_part_kg"), _AMOUNTS)
     | {
         "price": _PRICE,
+        "ranges": object_of(dict.fromkeys(METRICS.values(), object_of({"low": NUMBER, "high": MAYBE}))),
         "is_carbon_of_making_assumed": FLAG,
         "confidence": _CONFIDENCE,
         "change": object_of(_PUES) | {"type": ["object", "null"]},

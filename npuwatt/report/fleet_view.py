@@ -23,13 +23,14 @@ _COLUMNS = {
 _WORDS = {"cost": ("cheapest", "USD"), "carbon": ("emits least", "gCO2e")}
 _FIELDS = {"cost": ("usd_per_million_tokens", 1.0), "carbon": ("kg_per_million_tokens", 1e3)}
 _MOST_TURNS = 3
+_OVER_PREDICTED = ", true over predicted"
 _LEAST_PUE = 0.002  # a change that counts
 
 
 def fleet_report(record: Record) -> Report:
     """Fleets side by side: what each needs, draws, costs and emits."""
     results = record["results"]
-    fleets, halls = _fleet_table(results), _hall_table(results)
+    fleets, halls = _fleet_table(results), _hall_table(results, record["terms"]["same"])
     costs, carbon = _cost_table(results), _carbon_table(results)
     claims = claim_tables(record) if "claims" in record else ()
     notes = [f"{label(result)}: {note}" for result in results for note in result["notes"]]
@@ -42,6 +43,7 @@ def fleet_report(record: Record) -> Report:
             *_usual_notes(record),
             _price_note(record),
             *_making_notes(record),
+            *_falling_notes(results),
             *_change_notes(results),
             *notes,
             *record["notes"],
@@ -65,30 +67,40 @@ def _heading(record: Record) -> str:
 def _fleet_table(results: Sequence[Record]) -> Table:
     rows = tuple(
         (
-            label(result), str(result["batch"]), quantity(result["ttft_s"], "s"), quantity(result["tpot_s"], "s"),
+            label(result), str(result["devices_per_replica"]), str(result["batch"]),
+            quantity(result["peak_in_flight_count"] / result["replicas_count"]),
+            quantity(result["ttft_s"], "s"), quantity(result["tpot_s"], "s"),
             f"{result['replicas_count']}+{result['spares_count']}", str(result["devices_count"]),
             str(result["servers_count"]), percent(result["mean_utilization_ratio"]),
         )
         for result in results
     )  # fmt: skip
-    names = ("device", "batch", "TTFT", "TPOT", "replicas", "devices", "servers", "used")
+    names = (
+        "device", "each", "batch at most", "in flight", "TTFT", "TPOT", "replicas", "devices", "servers", "used",
+    )  # fmt: skip
     return Table(columns=names, rows=rows)
 
 
-def _hall_table(results: Sequence[Record]) -> Table:
-    rows = tuple(
-        (
+def _hall_table(results: Sequence[Record], same: str) -> Table:
+    """Of the same power: also how much each fleet delivers, and what is provisioned for it in the one hall."""
+    is_power = same == "power"
+    rows = []
+    for result in results:
+        row = [
             label(result), quantity(result["mean_it_w"], "W"), quantity(result["peak_it_w"], "W"),
             quantity(result["hall_it_w"], "W"), percent(result["hall_load_fraction"]), f"{result['pue']:.3f}",
             f"{result['tue']:.3f}", quantity(result["facility_j_per_year"] / 3600, "Wh"),
             quantity(result["tokens_per_s_per_feed_w"]),
-        )
-        for result in results
-    )  # fmt: skip
-    return Table(
-        columns=("device", "IT mean", "IT peak", "hall", "load", "PUE", "TUE", "a year", "Mtok/s per MW"),
-        rows=rows,
-    )
+        ]  # fmt: skip
+        if is_power:
+            row[3:3] = [quantity(result["provisioned_it_w"], "W")]
+            row[1:1] = [f"{86400 * result['tokens_per_s']:.3g}"]
+        rows.append(tuple(row))
+    names = ["device", "IT at mean", "IT at peak", "hall", "load", "PUE", "TUE", "a year", "Mtok/s per MW"]
+    if is_power:
+        names[3:3] = ["provisioned"]
+        names[1:1] = ["tokens/day"]
+    return Table(columns=tuple(names), rows=tuple(rows))
 
 
 def _cost_table(results: Sequence[Record]) -> Table:
@@ -100,6 +112,7 @@ def _cost_table(results: Sequence[Record]) -> Table:
     rows = tuple(
         (
             label(result), quantity(result["usd_per_million_tokens"]),
+            _ends(result["ranges"]["usd_per_million_tokens"], 1.0),
             *(quantity(sum(result["cost_by_part_usd"].get(part, 0.0) for part in _COLUMNS[name])) for name in shown),
             "in rent" if "rent" in result["cost_by_part_usd"] else percent(result["energy_cost_fraction"]),
             quantity(result["usd_per_device_hour"]),
@@ -107,7 +120,7 @@ def _cost_table(results: Sequence[Record]) -> Table:
         for result in results
     )  # fmt: skip
     return Table(
-        columns=("device", "$/Mtoken", *shown, "share of energy", "$/device-hour"),
+        columns=("device", "$/Mtoken", "low to high", *shown, "share of energy", "$/device-hour"),
         rows=rows,
         title="dollars for a million output tokens, by part",
     )
@@ -122,6 +135,7 @@ def _carbon_table(results: Sequence[Record]) -> Table:
         rows.append(
             (
                 label(result), quantity(1e3 * result["kg_per_million_tokens"], "g"),
+                _ends(result["ranges"]["kg_per_million_tokens"], 1e3, "g"),
                 quantity(1e3 * parts["operational"], "g"), quantity(made, "g"),
                 quantity(result["water_l_per_million_tokens"], "L"),
                 f"{result['coolant_needed_k'] - 273.15:.0f} degC",
@@ -129,10 +143,25 @@ def _carbon_table(results: Sequence[Record]) -> Table:
             )
         )  # fmt: skip
     return Table(
-        columns=("device", "CO2e/Mtoken", "use", "making", "water/Mtoken", "coolant up to", "die flux"),
+        columns=(
+            "device",
+            "CO2e/Mtoken",
+            "low to high",
+            "use",
+            "making",
+            "water/Mtoken",
+            "coolant up to",
+            "die flux",
+        ),
         rows=tuple(rows),
         title="carbon and water for a million output tokens; coolant that the chip allows",
     )
+
+
+def _ends(ends: Record, scale: float, unit: str = "") -> str:
+    """An interval; its upper end may be none, where an assumption at its end lets no batch meet the limits."""
+    low = quantity(ends["low"] * scale, unit)
+    return f"{low} up" if ends["high"] is None else f"{low} to {quantity(ends['high'] * scale, unit)}"
 
 
 def _joined(one: Table, other: Table) -> Table:
@@ -170,21 +199,45 @@ def _ranked(record: Record, name: str, labels: dict[str, str]) -> str:
 def _decided(ranking: Record, labels: dict[str, str]) -> str:
     turns = ranking["turned_by"]
     if turns:
-        told = "; ".join(
-            f"{turn['assumption']} (assumed {_shown(turn, turn['value'])}: {labels[turn['first']]} is first at "
-            f"{_shown(turn, turn['turned_at'])} and {'below' if turn['turned_at'] < turn['value'] else 'above'})"
-            for turn in turns[:_MOST_TURNS]
-        )
+        told = "; ".join(_turn(turn, labels) for turn in turns[:_MOST_TURNS])
         more = len(turns) - _MOST_TURNS
         rest = f"; and {counted(more, 'other')}" if more > 0 else ""
-        return f"What decides it, any one alone within its range: {told}{rest}."
+        count = counted(len(turns), "single assumption") + (" turns" if len(turns) == 1 else " turn")
+        return f"Not robust: {count} it. What decides it, each alone within its range: {told}{rest}."
     narrows = ranking["narrowed_by"]
     if narrows is None:
         return "No number behind it has a range."
-    return (
-        f"No assumption alone turns that; {narrows['assumption']} at {_shown(narrows, narrows['at'])} brings the second "
-        f"nearest, to {ratio(narrows['gap_ratio'])} the first."
+    off = (
+        _off(narrows, narrows["at"], labels) or f"{narrows['assumption']} at {_shown(narrows, narrows['at'])}"
     )
+    return f"No assumption alone turns that; {off} brings the second nearest, to {ratio(narrows['gap_ratio'])} the first."
+
+
+def _turn(turn: Record, labels: dict[str, str]) -> str:
+    """One assumption: what it is, its range, and from where on which device is first."""
+    then, at = labels[turn["first"]], turn["turned_at"]
+    off = _off(turn, at, labels)
+    if off:
+        return f"{then} is first with {off} or more ({_factors(turn)})"
+    by_price = " (--price)" if turn["assumption"].startswith("prices.") else ""
+    return (
+        f"{turn['assumption']}{by_price}, assumed {_shown(turn, turn['value'])}, range {_shown(turn, turn['low'])} to "
+        f"{_shown(turn, turn['high'])}: {then} is first at {_shown(turn, at)} and "
+        f"{'below' if at < turn['value'] else 'above'}"
+    )
+
+
+def _off(ranged: Record, value: float, labels: dict[str, str]) -> str:
+    """How far off a prediction is, in words: 'npu 18 % faster than predicted'; nothing for another assumption."""
+    name, _, rest = ranged["assumption"].removeprefix("devices.").rpartition(".")
+    words = {"speed": ("slower", "faster"), "power": ("less power", "more power")}.get(rest.partition(",")[0])
+    if not rest.endswith(_OVER_PREDICTED) or words is None:
+        return ""
+    return f"{labels.get(name, name)} {percent(abs(value - 1.0))} {words[value > 1.0]} than predicted"
+
+
+def _factors(ranged: Record) -> str:
+    return f"range {ratio(ranged['low'])} to {ratio(ranged['high'])} the prediction"
 
 
 def _shown(ranged: Record, value: float) -> str:
@@ -246,6 +299,13 @@ def _range(ends: Record, scale: float, unit: str) -> str:
 def _making_notes(record: Record) -> list[str]:
     assumed = [label(result) for result in record["results"] if result["is_carbon_of_making_assumed"]]
     return [f"carbon of making is assumed by class for {', '.join(assumed)}"] if assumed else []
+
+
+def _falling_notes(results: Sequence[Record]) -> list[str]:
+    """Why some fleets draw less at the peak than at the mean."""
+    names = ", ".join(label(result) for result in results if result["peak_it_w"] < result["mean_it_w"])
+    told = "a larger batch reads the weights once for more requests, and its power falls while its rate grows"
+    return [f"{names}: IT draws less at the peak than at the mean: {told}"] if names else []
 
 
 def _change_notes(results: Sequence[Record]) -> list[str]:

@@ -65,15 +65,15 @@ def test_it_speaks_every_format(quick: Quick, style: str) -> None:
         assert "What decides it" in done.out
 
 
-@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("width", [80, 190])
 def test_it_fits_a_terminal(screen: Screen, plain_text: Any, width: int) -> None:
     done = screen("fleet", "gpu", "b200-sxm", "pim", "--claims", width=width)
     text = plain_text(done.out)
     assert done.code == 0
     assert max(map(len, text.splitlines())) <= width
-    assert ("IT mean" in next(line for line in text.splitlines() if "batch" in line and "TTFT" in line)) == (
-        width == 160
-    )
+    assert (
+        "IT at mean" in next(line for line in text.splitlines() if "batch" in line and "TTFT" in line)
+    ) == (width == 190)
 
 
 def test_the_assumed_is_said_to_be_so(quick: Quick) -> None:
@@ -161,3 +161,25 @@ def test_claims_say_whom_they_are_about_and_by_how_much(quick: Quick) -> None:
     assert "is at 1.05 or below already" not in out
     cold = ("--site", "immersion", "--climate", "cold", "--water", "hybrid")
     assert "immersion is at 1.05 or below already" in quick("fleet", "gpu", *cold, "--claims").out
+
+
+def test_what_decides_is_told_in_words_with_its_range(quick: Quick) -> None:
+    done = quick("fleet", "gpu", "npu")
+    assert "Not robust: " in done.out
+    assert "than predicted or more (range " in done.out
+    assert (
+        "planning.purchase.data-centre-NPU, assumed 10000 USD, range 2000 USD to 30000 USD: npu is first at"
+        in done.out
+    )
+    assert "npu: IT draws less at the peak than at the mean" in done.out
+    record = quick("fleet", "gpu", "npu", "--json").json()
+    ends = record["results"][0]["ranges"]["usd_per_million_tokens"]
+    assert ends["low"] < record["results"][0]["usd_per_million_tokens"] < ends["high"]
+    assert f"{ends['low']:.3g} to {ends['high']:.3g}" in done.out
+
+
+def test_the_same_power_tells_what_is_delivered_and_provisioned(quick: Quick) -> None:
+    out = quick("fleet", "gpu", "npu", "--same", "power").out
+    assert "tokens/day" in out
+    assert "provisioned" in out
+    assert "tokens/day" not in quick("fleet", "gpu", "npu").out.replace("token/day", "").splitlines()[2]

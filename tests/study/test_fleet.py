@@ -229,6 +229,38 @@ def test_where_no_assumption_turns_it_the_one_that_narrows_the_gap_most_is_named
     )
 
 
+def test_ends_of_a_cost_combine_what_each_input_does_alone_in_squares_of_logs() -> None:
+    found = twins()
+    case = case_of(found)
+    hall = Ranged(
+        address="hall", paths=(("site", "money", "facility"),), value=11.7, low=7.7, high=20.0, suffix="_usd_per_w", source="",
+    )  # fmt: skip
+    ranking, _ = rank(case, found.terms, [planted(30000, 90000), hall], METRIC)
+
+    def cost(place: int, **options: float) -> float:
+        paths = {"usd": ("units", "1", "price", "purchase"), "hall": ("site", "money", "facility")}
+        varied = with_values(case, {paths[name]: one for name, one in options.items()})
+        return value(figures(varied, found.terms)[place], METRIC)
+
+    base = cost(1)
+    for end, usd, per_w in ((0, 30000, 7.7), (1, 90000, 20.0)):
+        steps = np.log([cost(1, usd=usd) / base, cost(1, hall=per_w) / base])
+        combined = base * np.exp((-1, 1)[end] * np.hypot(*steps))
+        assert ranking.ends[1][end] == pytest.approx(combined)
+        assert ranking.ends[0][end] == pytest.approx(cost(0, hall=per_w))  # the price is not its own
+
+
+def test_power_at_the_peak_is_not_below_that_at_the_mean_where_it_grows_with_batch() -> None:
+    for answer in four().answers:
+        curve, found = answer.unit.curve, answer.figures
+        batch = round(value(found, "batch"))
+        grows = np.all(np.diff(curve.power_w[0, :batch]) >= 0)
+        assert not grows or value(found, "peak_it_w") >= value(found, "mean_it_w")
+    falls = four().answers[2]  # all traffic of weights is there at a batch of 1: more requests take it slower
+    assert np.all(np.diff(falls.unit.curve.power_w[0]) < 0)
+    assert value(falls.figures, "peak_it_w") < value(falls.figures, "mean_it_w")
+
+
 def test_an_assumption_that_two_devices_share_moves_both() -> None:
     found = fleet(["pim", "gddr6-aim"])
     shared = [one.priced.ranged for one in found.answers]
