@@ -114,25 +114,35 @@ WEIGHTS = Annotated[str | None, _width("--weights", "weights")]
 ACTIVATIONS = Annotated[str | None, _width("--activations", "activations")]
 KV_CACHE = Annotated[str | None, _width("--kv-cache", "the key-value cache")]
 PATTERNS = ("dense", "unstructured", "1:2", "2:4", "4:8", "block")
-PATTERN = Annotated[
-    str | None,
-    typer.Option(
-        "--pattern", envvar="NPUWATT_PATTERN", metavar="PATTERN", rich_help_panel=_REQUEST, show_default="dense",
+
+
+def pattern_option(default: str) -> Any:
+    """Where zeros lie; `default` in words."""
+    return typer.Option(
+        "--pattern", envvar="NPUWATT_PATTERN", metavar="PATTERN", rich_help_panel=_REQUEST, show_default=default,
         help=f"Where zeros lie among weights: {', '.join(PATTERNS)}.",
         autocompletion=lambda incomplete: list(PATTERNS),
-    ),
-]  # fmt: skip
+    )  # fmt: skip
+
+
+def share(text: str) -> float:
+    """A share of one, or in percent."""
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+PATTERN = Annotated[str | None, pattern_option("dense")]
 DENSITY = Annotated[
     float | None,
     typer.Option(
-        "--density", envvar="NPUWATT_DENSITY", metavar="SHARE", rich_help_panel=_REQUEST,
-        help="Share of weights that are not zero; without --pattern they lie anywhere.", show_default="what the pattern leaves",
+        "--density", envvar="NPUWATT_DENSITY", metavar="SHARE", rich_help_panel=_REQUEST, parser=share,
+        help="Share of weights that are not zero, as 0.5 or 50%; without --pattern they lie anywhere.",
+        show_default="what the pattern leaves",
     ),
 ]  # fmt: skip
 ACTIVATION_DENSITY = Annotated[
     float | None,
     typer.Option(
-        "--activation-density", envvar="NPUWATT_ACTIVATION_DENSITY", metavar="SHARE", rich_help_panel=_REQUEST,
+        "--activation-density", envvar="NPUWATT_ACTIVATION_DENSITY", metavar="SHARE", rich_help_panel=_REQUEST, parser=share,
         help="Share of activations that are not zero, of those that weights multiply.", show_default="1",
     ),
 ]  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from npuwatt.report.document import Report, Table
 from npuwatt.report.words import label, percent, quantity, ratio, request_line
+from npuwatt.study.sparsity_notes import NOTHING
 
 Record = dict[str, Any]
 CLAIM = '"30 to 50 % without loss"'
 _PARTS = ("MACs", "bytes", "static", "metadata", "waiting", "kernels")  # of PARTS, for people
+_COLUMNS = "columns: metadata: of zeros; waiting: of lanes; kernels: slower; in all: sum"
 _FEW = (1, 4, 16, 64, 256, 512)  # batches on a narrow screen
 
 
@@ -19,11 +21,74 @@ def sparsity_report(record: Record) -> Report:
     results, request = record["results"], record["request"]
     return Report(
         heading=request_line(request),
-        tables=(_phase_table(results), _split_table(results), _batch_table(results, _FEW)),
-        wide=(_wide_phase_table(results), _split_table(results), _batch_table(results)),
+        tables=(*_claim_tables(record), *_number_tables(results, _phase_table, _FEW)),
+        wide=(*_claim_tables(record), *_number_tables(results, _wide_phase_table)),
         sentences=tuple(_sentences(record)),
         notes=tuple(_notes(record)),
     )
+
+
+def _claim_tables(record: Record) -> list[Table]:
+    """The verdict on each part of the claim, device by device; none where nothing is judged."""
+    judged = [one for one in record["results"] if one["judgement"]]
+    if not judged:
+        return []
+    several = max(one["devices"] or 1 for one in judged) > 1
+    rows = []
+    for one in judged:
+        parts = {part["about"]: part["verdict"] for part in one["judgement"]["parts"]}
+        low, high = one["saved_low_fraction"], one["saved_high_fraction"]
+        span = (
+            "" if low is None or high is None or high - low < 5e-4 else f" ({_plain(low)} to {_plain(high)})"
+        )
+        ideal_only = one["judgement"]["sentence"].startswith("would")
+        rows.append(
+            (
+                label(one),
+                *((str(one["devices"]),) if several else ()),
+                f"{_signed(one['saved_fraction'])}{span}",
+                *(parts[about] for about in ("saving", "software", "accuracy")),
+                "if ideal" if ideal_only else one["judgement"]["verdict"],
+            )
+        )
+    return [
+        Table(
+            title=f"is {CLAIM} so{'' if several else ', on 1 device'}",
+            columns=(
+                "device",
+                *(("devices",) if several else ()),
+                "energy saved",
+                "energy",
+                "software",
+                "accuracy",
+                "verdict",
+            ),
+            rows=tuple(rows),
+            left=("energy", "software", "accuracy", "verdict"),
+        )
+    ]
+
+
+def _plain(share: float) -> str:
+    return _signed(share).removesuffix(" %")
+
+
+def _number_tables(
+    results: Sequence[Record],
+    phases: Callable[[Sequence[Record]], Table],
+    batches: Sequence[int] | None = None,
+) -> tuple[Table, ...]:
+    """What changes on devices of which that is known; nothing where nothing does anywhere."""
+    if not _changes(results):
+        return ()
+    known = [one for one in results if one["zeros_stated"]]
+    return phases(known), _split_table(known), _batch_table(known, batches)
+
+
+def _changes(results: Sequence[Record]) -> bool:
+    return any(
+        not one["fits"] or phase["dense"] != phase["sparse"] for one in results for phase in one["phases"]
+    ) or any(batch["saved_fraction"] for one in results for batch in one["batches"])
 
 
 def _phase_table(results: Sequence[Record]) -> Table:
@@ -39,7 +104,7 @@ def _phase_table(results: Sequence[Record]) -> Table:
             rows.append((label(result), phase["phase"], *over, *both))
     return Table(
         title="each phase with zeros, over dense",
-        columns=("device", "phase", "bytes", "MACs", "time", "energy", "tokens/J", "sparse"),
+        columns=("device", "phase", "bytes", "MACs", "time", "energy", "tokens/J", "with zeros"),
         rows=tuple(rows),
         left=("phase",),
     )
@@ -56,16 +121,20 @@ def _wide_phase_table(results: Sequence[Record]) -> Table:
             phase["phase"],
             quantity(phase["effectual_macs"]),
             *(
-                f"{quantity(phase['dense'][name], unit)} > {quantity(phase['sparse'][name], unit)}"
+                f"{quantity(phase['dense'][name], unit)} to {quantity(phase['sparse'][name], unit)}"
                 for _, name, unit in measures
             ),
-            ratio(_over(phase["sparse"]["energy_j"], phase["dense"]["energy_j"])),
+            ratio(
+                _over(phase["sparse"]["energy_j"], phase["dense"]["energy_j"])
+                if result["zeros_stated"]
+                else None
+            ),
         )
         for result in results
         for phase in result["phases"]
     )
     return Table(
-        title="each phase, dense > with zeros",
+        title="each phase, dense to with zeros",
         columns=("device", "phase", "effectual MACs", *(name for name, _, _ in measures), "of the energy"),
         rows=rows,
         left=("phase",),
@@ -116,25 +185,41 @@ def _signed(share: float | None) -> str:
 
 
 def _sentences(record: Record) -> list[str]:
-    """Whether the claim holds on each device, and under which condition."""
+    """What decides on each device, and what pruning does to accuracy."""
     ideal = " (ideal)" if record["request"]["ideal"] else ""
-    said = []
+    said = [] if _changes(record["results"]) else ["Zeros change nothing here, as far as is stated."]
     for result in record["results"]:
         name = f"{label(result)}{ideal}"
         if not result["fits"]:
             said.append(f"{name}: dense weights do not fit, so there is nothing to compare with")
         elif result["judgement"] is None:
-            said.append(f"{name}: saves {_signed(result['saved_fraction'])} of the energy")
+            saved = result["saved_fraction"]
+            said.append(f"{name}: its preset states nothing of zeros" if saved is None
+                        else f"{name}: saves {_signed(saved)} of the energy")  # fmt: skip
         else:
-            said.append(f"{name}: {CLAIM} {result['judgement']['sentence']}{_at_best(record, result)}")
+            said.append(f"{name}: {CLAIM} {_decided(result['judgement'])}{_at_best(result)}")
     return said + _accuracy(record)
 
 
-def _at_best(record: Record, result: Record) -> str:
+def _decided(judgement: Record) -> str:
+    """The verdict; accuracy, which is the same on all devices, has its own line."""
+    sentence, verdict = str(judgement["sentence"]), judgement["verdict"]
+    if verdict == "holds" or sentence.startswith("would"):
+        return sentence.partition(",")[0] + ", on the condition below"
+    told = [
+        part["reason"]
+        for part in judgement["parts"]
+        if part["verdict"] == verdict and part["about"] != "accuracy"
+    ]
+    told = told[:1] if verdict == "open" else told  # the software that nobody knows of is in a note
+    return f"{verdict}: {'; '.join(told) or 'by accuracy'}"
+
+
+def _at_best(result: Record) -> str:
     """Another batch at which zeros save more than at the one asked for."""
     known = [one for one in result["batches"] if one["saved_fraction"] is not None]
-    best = max(known, key=lambda one: one["saved_fraction"])
-    if best["saved_fraction"] < result["saved_fraction"] + 0.01:
+    best = max(known, key=lambda one: one["saved_fraction"], default=None)
+    if best is None or best["saved_fraction"] < result["saved_fraction"] + 0.01:
         return ""
     return (
         f"; at batch {best['batch']}, the best of the sweep, it would save {_signed(best['saved_fraction'])}"
@@ -147,19 +232,16 @@ def _accuracy(record: Record) -> list[str]:
     if not evidence:
         return []
     judged = [one["judgement"] for one in record["results"] if one["judgement"]]
-    verdicts = [part for one in judged for part in one["parts"] if part["about"] == "accuracy"][:1]
-    told = [
-        f'"without loss" {part["verdict"]}{"," if part["verdict"] == "holds" else ":"} {part["reason"]}'
-        for part in verdicts
-        if not any(part["reason"] in one["sentence"] for one in judged)
-    ]
+    parts = [part for one in judged for part in one["parts"] if part["about"] == "accuracy"][:1]
+    lost = f"up to {percent(record['tolerated_loss_fraction'])} lost, npuwatt's own"
+    told = [f"without loss ({lost}): {part['verdict']}, {part['reason']}" for part in parts]
     short = evidence["in_short"][:1] if judged else evidence["in_short"]
-    return [*(f"accuracy of {line}" for line in short), *told]
+    return [*(f"accuracy of {line}" for line in short if not (parts and evidence["reason"])), *told]
 
 
 def _notes(record: Record) -> list[str]:
     request, results = record["request"], record["results"]
-    notes = list(record["notes"])
+    notes = [*record["notes"], *([_COLUMNS] if _changes(results) else [])]
     if near := record["near_zero"]:
         (low, high), (least, most) = near["threshold_sigmas"], near["squared_norm_fraction"]
         notes.append(
@@ -168,11 +250,13 @@ def _notes(record: Record) -> list[str]:
         )
     for result in results:
         name = label(result)
-        notes += [f"{name}: {note}" for note in result["notes"]]
-        if result["fits"] and any(one["saved_fraction"] for one in result["batches"]):
-            notes.append(f"{name}: {_how_far(result)}")
-        if request["pattern"] != "dense":
-            notes.append(f"{name}: {_software(request, result['software'])}")
+        notes += [
+            f"{name}: {note}" for note in result["notes"] if result["zeros_stated"] or NOTHING not in note
+        ]
+        told = [_how_far(result)] if any(one["saved_fraction"] for one in result["batches"]) else []
+        if request["pattern"] != "dense" and not request["ideal"]:
+            told.append(_software(request, result["software"]))
+        notes += [f"{name}: {'; '.join(told)}"] if told else []
         needed = result["devices_needed_with_zeros"]
         if needed and result["devices_needed"] and needed < result["devices_needed"]:
             notes.append(f"{name}: with zeros it would fit on {needed}, not {result['devices_needed']}")
@@ -183,17 +267,17 @@ def _notes(record: Record) -> list[str]:
 
 def _how_far(result: Record) -> str:
     """Up to which density and which batch zeros save."""
-    if result["break_even_density"] is not None:
-        density = f"breaks even at a density of {result['break_even_density']:.3g}"
-    else:
-        density = f"no break-even: {result['break_even_reason']}"
+    even = result["break_even_density"]
+    density = "" if even is None else f"breaks even at a density of {even:.3g}; "
+    if result["break_even_reason"].startswith("zeros cost"):
+        density = f"{result['break_even_reason']}; "
     saving = result["saves_at_batches"]
     if not saving:
-        return f"{density}; no batch saves enough to tell"
+        return f"{density}saves at no batch"
     first, last = result["batches"][0]["batch"], result["batches"][-1]["batch"]
     if (saving[0], saving[-1]) == (first, last):
-        return f"{density}; saves at every batch up to {last}"
-    return f"{density}; saves from batch {saving[0]} to {saving[-1]} of {first} to {last}"
+        return f"{density}saves at every batch up to {last}"
+    return f"{density}saves from batch {saving[0]} to {saving[-1]} of {first} to {last}"
 
 
 def _software(request: Record, statuses: Sequence[Record]) -> str:
@@ -202,7 +286,11 @@ def _software(request: Record, statuses: Sequence[Record]) -> str:
     able = [_named(one) for one in running if one["status"] == "supported"]
     gone = [one for one in running if one["status"] != "supported"]
     dates = {one["software"].partition(",")[0]: one for one in reversed(gone)}  # the last of each to go
-    left = ", ".join(f"{name} {one['as_of']}" for name, one in reversed(dates.items()))
+    stack = (request["stack"] or "").partition("-")[0]
+    left = ", ".join(
+        f"{name} {one['as_of']}{' (this stack is older)' if stack and name.lower().startswith(stack) else ''}"
+        for name, one in reversed(dates.items())
+    )
     left = left and f"not or no longer by {left}"
     if able:
         return f"{request['pattern']} is run by {', '.join(able)}" + (left and f"; {left}")
@@ -215,4 +303,5 @@ def _software(request: Record, statuses: Sequence[Record]) -> str:
 
 
 def _named(one: Record) -> str:
-    return f"{one['software']} ({one['version'] or one['as_of']})"
+    limit = f"; {one['note']}" if "batches up to" in one["note"] else ""
+    return f"{one['software']} ({one['version'] or one['as_of']}{limit})"

@@ -17,7 +17,7 @@ from npuwatt.report.records import (
 )
 from npuwatt.report.words import percent
 from npuwatt.study.pruning import AccuracyEvidence, Pruned, accuracy_sentences, activation_evidence
-from npuwatt.study.pruning_claim import CLAIMED_FRACTION
+from npuwatt.study.pruning_claim import CLAIMED_FRACTION, LOSS_FRACTION
 from npuwatt.study.sparse_software import SoftwareStatus
 from npuwatt.study.sparsity import Answer, BatchSaving, PhaseSaving, Side, Sparsity
 from npuwatt.study.sparsity_split import PARTS
@@ -34,6 +34,7 @@ def sparsity_record(found: Sparsity) -> Record:
         "request": request_record(asked),
         "results": [_answer_record(answer) for answer in found.answers],
         "claimed_saving_fraction": CLAIMED_FRACTION,
+        "tolerated_loss_fraction": LOSS_FRACTION,
         "evidence": None if found.evidence is None else _evidence_record(found.evidence),
         "activation_evidence": _activation_lines() if found.zeros.zeros.activation_density < 1 else [],
         "near_zero": None
@@ -50,22 +51,23 @@ def sparsity_record(found: Sparsity) -> Record:
 
 def _answer_record(answer: Answer) -> Record:
     dense, sparse = (number(one.total_j / one.output_tokens) for one in (answer.dense, answer.sparse))
-    judged = answer.judgement
+    judged, known = answer.judgement, answer.is_stated
     return {
         **device_record(answer.device),
         **fit_record(answer.dense),
+        "zeros_stated": known,
         "devices_needed_with_zeros": whole(answer.sparse.devices_needed),
         "dense_energy_per_output_token_j": dense,
         "energy_per_output_token_j": sparse,
-        "saved_fraction": number(answer.saved_fraction),
-        "saved_low_fraction": number(answer.saved_range_fraction[0]),
-        "saved_high_fraction": number(answer.saved_range_fraction[1]),
-        "speedup_ratio": number(answer.speedup_ratio),
-        "split_j": {part: number(getattr(answer.split, f"{part}_j")) for part in PARTS},
+        "saved_fraction": number(answer.saved_fraction) if known else None,
+        "saved_low_fraction": number(answer.saved_range_fraction[0]) if known else None,
+        "saved_high_fraction": number(answer.saved_range_fraction[1]) if known else None,
+        "speedup_ratio": number(answer.speedup_ratio) if known else None,
+        "split_j": {part: number(getattr(answer.split, f"{part}_j")) if known else None for part in PARTS},
         "phases": [_phase_record(phase) for phase in answer.phases],
         "break_even_density": answer.break_even.density_fraction,
         "break_even_reason": answer.break_even.reason,
-        "batches": _batch_records(answer.batches),
+        "batches": _batch_records(answer.batches, known),
         "saves_at_batches": list(answer.batches.saving),
         "vanishes_at_batch": answer.batches.vanishes_at,
         "software": [_software_record(status) for status in answer.software],
@@ -103,10 +105,14 @@ def _side_record(side: Side) -> Record:
     }
 
 
-def _batch_records(found: BatchSaving) -> list[Record]:
+def _batch_records(found: BatchSaving, known: bool) -> list[Record]:
     columns = (found.batch, found.saved_fraction, found.speedup_ratio)
     return [
-        {"batch": round(batch), "saved_fraction": number(saved), "speedup_ratio": number(speedup)}
+        {
+            "batch": round(batch),
+            "saved_fraction": number(saved) if known else None,
+            "speedup_ratio": number(speedup) if known else None,
+        }
         for batch, saved, speedup in zip(*(one[:, 0].tolist() for one in columns), strict=True)
     ]
 

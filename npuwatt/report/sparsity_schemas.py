@@ -77,6 +77,7 @@ def roots(
         device
         | {
             "fits": FLAG,
+            "zeros_stated": FLAG,
             "devices": MAYBE_COUNT,
             "devices_needed": MAYBE_COUNT,
             "devices_needed_with_zeros": MAYBE_COUNT,
@@ -128,6 +129,7 @@ def roots(
                 "request": request,
                 "results": list_of(result),
                 "claimed_saving_fraction": _SHARE,
+                "tolerated_loss_fraction": _SHARE,
                 "evidence": _EVIDENCE,
                 "activation_evidence": TEXTS,
                 "near_zero": object_of({"threshold_sigmas": _PAIR, "squared_norm_fraction": _PAIR})

@@ -16,6 +16,10 @@ CLAIMED_FRACTION = 0.30  # the lower end of "30 to 50 % without loss"
 LOSS_FRACTION = (
     0.03  # npuwatt's own cut-off of "without loss"; the best that was published lost 1.6 and 2.7 %
 )
+NARROW = (
+    "int4",
+    "fp4",
+)  # number types whose loss comes on top, and was not measured together with that of pruning
 NEAR_SIZE = 2.0  # how many times larger or smaller a measured network may be to say something of this one
 
 
@@ -30,6 +34,8 @@ class Part(Record):
 class Judgement(Record):
     """The verdict on a claim as a whole, and on its parts."""
 
+    is_ideal: bool = False  # of skipping that no software reaches
+
     verdict: Verdict
     parts: tuple[Part, ...]
     condition: str  # what has to be so for it to hold; '' where it does not
@@ -39,6 +45,8 @@ class Judgement(Record):
         """The verdict with its condition, or with what speaks against it."""
         if self.verdict == "holds":
             return f"holds, {self.condition}"
+        if self.is_ideal and all(part.verdict == "holds" for part in self.parts if part.about != "software"):
+            return f"would hold if ideal, {self.parts[-1].reason}"
         return f"{self.verdict}: " + "; ".join(
             part.reason for part in self.parts if part.verdict == self.verdict
         )
@@ -50,6 +58,9 @@ def judge_claim(
     software: Sequence[SoftwareStatus],
     *,
     ends: tuple[float, float] | None = None,
+    is_stated: bool = True,
+    is_ideal: bool = False,
+    weights: str = "",
     claimed_fraction: float = CLAIMED_FRACTION,
     loss_fraction: float = LOSS_FRACTION,
 ) -> Judgement:
@@ -65,20 +76,32 @@ def judge_claim(
         Energy saved against dense weights on the same device; below 0 where zeros cost energy.
     ends : (low, high)
         What it may be as well; None for nothing else. The saving is open if what is claimed lies between them.
+    is_stated
+        Whether anything is known of what the device does with zeros; if not, the saving is open.
+    is_ideal
+        Whether the saving is one that no software reaches; then the software is open.
+    weights
+        Their number type: pruning was measured with weights of 8 bits or more alone.
     evidence, software
         What `accuracy_evidence` and `software_status` know.
     """
     require.within(float("-inf"), 1, saving=saving_fraction)
     require.share(claimed=claimed_fraction, loss=loss_fraction)
     parts = (
-        _saving(saving_fraction, ends or (saving_fraction, saving_fraction), claimed_fraction),
-        _software(software),
-        _accuracy(evidence, loss_fraction),
+        _saving(saving_fraction, ends or (saving_fraction, saving_fraction), claimed_fraction)
+        if is_stated
+        else Part(verdict="open", about="saving", reason="its preset states nothing"),
+        Part(verdict="open", about="software", reason="ideal skipping is reached by none")
+        if is_ideal
+        else _software(software),
+        Part(verdict="open", about="accuracy", reason=f"pruning and {weights} together were not measured")
+        if weights in NARROW
+        else _accuracy(evidence, loss_fraction),
     )
     verdicts = {part.verdict for part in parts}
     verdict: Verdict = "fails" if "fails" in verdicts else "open" if "open" in verdicts else "holds"
     condition = "; ".join(part.reason for part in parts[:0:-1]) if verdict == "holds" else ""
-    return Judgement(verdict=verdict, parts=parts, condition=condition)
+    return Judgement(verdict=verdict, parts=parts, condition=condition, is_ideal=is_ideal)
 
 
 def _saving(saved: float, ends: tuple[float, float], claimed: float) -> Part:
@@ -121,13 +144,22 @@ def _accuracy(evidence: AccuracyEvidence, allowed: float) -> Part:
     by_effort = {how: _least_losses(near, how) for how in dict.fromkeys(effort(row.trial) for row in near)}
     for how, losses in by_effort.items():
         if max(loss for loss, _ in losses.values()) <= allowed:
-            return Part(verdict="holds", about="accuracy", reason=f"{how}: {_listed(losses)}")
+            others = [row for row in near if row.trial.retrained and effort(row.trial) != how]
+            against = [_contrary(row) for row in others if (row.loss_fraction or 0.0) > allowed]
+            told = "; ".join([f"{how}: {_listed(losses)}", *against])
+            return Part(verdict="holds", about="accuracy", reason=told)
     told = "; ".join(f"{how}: {_listed(losses)}" for how, losses in by_effort.items())
     tried = {row.trial.retrained for row in near}
     if tried == {True, False}:
         return Part(verdict="fails", about="accuracy", reason=told)
     untried = f"nobody measured it {'without' if True in tried else 'with'} retraining near this size"
     return Part(verdict="open", about="accuracy", reason=f"{told}; {untried}")
+
+
+def _contrary(row: Pruned) -> str:
+    """A measurement after other retraining that lost more."""
+    told = f"{row.baseline:g} -> {row.trial.measured:g}" if row.baseline and row.trial.measured else "worse"
+    return f"but otherwise retrained: {row.metric} {told}{' (secondary)' if row.secondary else ''}"
 
 
 def _least_losses(rows: Iterable[Pruned], how: str) -> dict[str, tuple[float, str]]:

@@ -23,7 +23,6 @@ from npuwatt.study.sparsity_asked import Asked
 from npuwatt.study.sparsity_notes import is_stated, zero_notes
 from npuwatt.study.sparsity_range import saved_ends
 from npuwatt.study.sparsity_split import Split, done_macs, request_split
-from npuwatt.study.winners import CLOSE
 from npuwatt.workload.density import Zeros, group_of
 from npuwatt.workload.near_zero import (
     GAUSS,
@@ -75,8 +74,8 @@ class BatchSaving(Record):
 
     @property
     def saving(self) -> tuple[int, ...]:
-        """Batches at which the saving is large enough to be told from none."""
-        told = self.saved_fraction[:, 0] > 1 - 1 / CLOSE
+        """Batches at which anything is saved."""
+        told = self.saved_fraction[:, 0] > 0
         return tuple(round(batch) for batch in self.batch[told, 0].tolist())
 
     @property
@@ -202,7 +201,15 @@ def _answer(
         software=software,
         saved_range_fraction=ends,
         is_stated=stated,
-        judgement=judge_claim(saved, evidence, software, ends=ends)
+        judgement=judge_claim(
+            saved,
+            evidence,
+            software,
+            ends=ends,
+            is_stated=stated,
+            is_ideal=asked.ideal,
+            weights=asked.request.weights,
+        )
         if evidence is not None and judged
         else None,
         notes=tuple(zero_notes(asked, device, after)),

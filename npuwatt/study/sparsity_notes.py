@@ -124,7 +124,7 @@ def _kernels(
     }
     if rows:
         ends = dict.fromkeys(_speed(skipping, row, evidence) for row in (min(rows), max(rows)))
-        yield f"kernels for it run at {' to '.join(ends)} of the speed of dense ones"
+        yield f"kernels run at {' to '.join(ends)} of dense ones"
     if skipping.packed and any(set(phase.ops.stored) & set(skipping.packed.weights) for phase in phases):
         most = float(np.max(skipping.packed.most_tokens_count))
         yield f"kernels for such weights end at batch {most:g}; beyond, no work and no bytes are left out"
@@ -150,9 +150,7 @@ def _speed(skipping: ZeroSkipping, rows: float, evidence: Mapping[str, Evidence]
     qualities = {one.quality if (one := known[at]) else "assumed" for at in used}
     how = "assumed" if "assumed" in qualities else "derived" if "derived" in qualities else "measured"
     if len(used) > 1:
-        how = "interpolated over tokens between " + (
-            "measured shapes" if how == "measured" else f"shapes, one of them {how}"
-        )
+        how = f"interpolated over tokens from {how} shapes"
     elif not (below and above):
         how += f", for {used.pop()} token(s)"
     return f"{value:.2g}x ({low:.2g} to {high:.2g}; {how})"

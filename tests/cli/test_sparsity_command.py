@@ -132,10 +132,69 @@ def test_one_screen_tells_whether_the_claim_holds_and_under_which_condition(
     assert "accuracy as measured by vuiseng9, Meta-Llama-3.1-8B-wanda-2of4" in words
 
 
+def test_every_device_has_a_verdict_on_each_part_of_the_claim(screen: Screen, plain_text: Any) -> None:
+    text = plain_text(screen("sparsity", "gpu", "npu", "--pattern", "2:4", width=80).out)
+    assert 'is "30 to 50 % without loss" so, on 1 device' in text
+    assert re.search(r"gpu +-218 % \(-\d+ to \d+\) +fails +holds +holds +fails", text)
+    assert re.search(r"npu +- +open +open +holds +open", text)
+    words = " ".join(text.split())
+    assert "up to 3 % lost, npuwatt's own" in words
+    assert "but otherwise retrained: MMLU 66.7 -> 60.4 (secondary)" in words
+    assert "0.11x (0.05 to 0.9; assumed)" in words
+    assert "columns: metadata: " in words
+    several = plain_text(screen("sparsity", "gpu", "--network", "llama-3.1-70b", width=80).out)
+    assert re.search(r"gpu +2 +-", several)
+
+
+def test_a_device_that_states_nothing_has_no_figures_and_an_open_verdict(quick: Quick) -> None:
+    (found,) = said(quick, "sparsity", CANNOT, "--pattern", "2:4")["results"]
+    assert found["zeros_stated"] is False
+    for name in ("saved_fraction", "saved_low_fraction", "saved_high_fraction", "speedup_ratio"):
+        assert found[name] is None
+    assert all(phase["dense"] == phase["sparse"] for phase in found["phases"])
+    assert found["judgement"]["verdict"] == "open"
+    assert found["judgement"]["parts"][0]["reason"] == "its preset states nothing"
+    text = quick("sparsity", CANNOT, "--pattern", "2:4").out
+    assert "Zeros change nothing here" in text
+    assert "each phase" not in text
+
+
+def test_json_has_the_range_of_the_saving_and_the_loss_that_is_tolerated(quick: Quick) -> None:
+    record = said(quick, "sparsity", "gpu")
+    (found,) = record["results"]
+    assert found["saved_low_fraction"] < found["saved_fraction"] < found["saved_high_fraction"]
+    assert record["tolerated_loss_fraction"] == 0.03
+
+
+def test_pruning_together_with_narrow_weights_is_open(quick: Quick) -> None:
+    words = ("sparsity", "a100-sxm-80gb", "--weights", "int4")
+    parts = said(quick, *words)["results"][0]["judgement"]["parts"]
+    assert parts[2] == {
+        "about": "accuracy", "verdict": "open", "reason": "pruning and int4 together were not measured",
+    }  # fmt: skip
+    text = quick(*words, "--stack", "torchao").out
+    assert "Sparse-Marlin (commit c2ffa23; a kernel by itself, not a server; batches up to 32)" in text
+    assert "torchao.sparsity 2026-08-11 (this stack is older)" in text
+
+
+def test_ideal_skipping_would_hold_and_is_run_by_nothing(quick: Quick) -> None:
+    text = quick("sparsity", "a100-sxm-80gb", "--ideal", "--batch", "16").out
+    assert '"30 to 50 % without loss" would hold if ideal' in text
+    assert "run by" not in text
+
+
+def test_shares_may_be_in_percent_and_help_says_which_default_holds(quick: Quick) -> None:
+    one, other = (quick("sparsity", SKIPS, "--density", share, "--json").json() for share in ("0.5", "50%"))
+    assert one == other
+    text = " ".join(quick("sparsity", "-h").out.split())
+    assert "default: (2:4 where nothing is said of zeros)" in text
+    assert "Up to 3 % of accuracy lost counts" in text
+
+
 def test_a_wide_screen_shows_both_sides_of_each_number(screen: Screen, plain_text: Any) -> None:
     text = plain_text(screen("sparsity", "gpu", "npu", "--pattern", "2:4", width=160).out)
     assert max(map(len, text.splitlines())) <= 160
-    assert re.search(r"gpu +decode +\S+ +15\.1 GB > 8\.53 GB", text)
+    assert re.search(r"gpu +decode +\S+ +15\.1 GB to 8\.53 GB", text)
 
 
 @pytest.mark.parametrize("style", ["table", "plain", "markdown", "csv", "jsonl"])
