@@ -131,6 +131,12 @@ def scan(
     if densities is not None:
         write_together({densities: densities_text(record)})
     emit(record, scan_report, style=style, output=output, no_color=no_color)
+    from npuwatt.cli.estimate import hint
+
+    if densities is None:
+        hint(f"npuwatt model scan {path} --densities densities.json", "writes a file for npuwatt sparsity")
+    else:
+        hint(f"npuwatt sparsity gpu --densities {densities} --network NAME", "tells what these zeros save")
 
 
 def _check_kept(option: str, target: str | None, files: tuple[str, ...]) -> None:

@@ -24,9 +24,10 @@ _SHARES = {
     "pruned_norm": "pruned_norm_fraction",
 }
 _DENSITY = ("name", "shape", "dtype", "input_axis", "op", "density", "conformity", "density_by_input")
+MOST_NAMED = 3  # ops in which a pattern does not hold, that a sentence names
 MOST_UNREAD = 5  # that notes name
 _MEANINGS = (
-    "held: share of groups along the inputs that hold a pattern; < 0.67 sigma: share of weights below 0.6745 sigma of their "
+    "columns: held: share of groups along the inputs that hold a pattern; < 0.67 sigma: share of weights below 0.6745 sigma of their "
     "tensor; int4 zeros: share that symmetric int4 in groups of 128 would make zero; loses: share of the squared norm that "
     "pruning by magnitude would take"
 )
@@ -132,7 +133,7 @@ def scan_report(record: Record) -> Report:
         f"{_count(linear['elements'])} weights in {', '.join(_dtypes(record))}",
         tables=tables[0],
         wide=tables[1],
-        sentences=tuple(_sentences(linear)),
+        sentences=tuple(_sentences(linear, [one for one in record["tensors"] if one["op"] != "embedding"])),
         notes=tuple(_notes(record)),
     )
 
@@ -179,8 +180,8 @@ def _ends(record: Record) -> list[Record]:
 
 def _ends_title(record: Record) -> str:
     if record["linear_layers"]["tensors"] <= 2 * EACH_END:
-        return "by zeros, most first; then by what 2:4 would take, least first"
-    return f"the {EACH_END} with the most zeros and the {EACH_END} with the fewest; then by what 2:4 would take, least first"
+        return "sorted by zeros, most first; then by what 2:4 would take, least first"
+    return f"the {EACH_END} with the most zeros and the {EACH_END} with the fewest, sorted by zeros, then by what 2:4 would take, least first"
 
 
 def _dtypes(record: Record) -> list[str]:
@@ -194,19 +195,34 @@ def _dtypes(record: Record) -> list[str]:
     )
 
 
-def _sentences(linear: Record) -> list[str]:
-    zeros, held = 1 - linear["density"], linear["conformity"]
-    whole = [name for name in ("1:2", "2:4", "4:8") if held[name] == 1]
-    pattern = f"every group holds {' and '.join(whole)}" if whole else "no N:M pattern holds throughout"
+def _held(tensors: Sequence[Record]) -> str:
+    """Which patterns hold in all tensors; if none does, the one that holds in most."""
+    kept = {name: [one for one in tensors if one["conformity"][name] == 1] for name in ("1:2", "2:4", "4:8")}
+    whole = [name for name, ones in kept.items() if len(ones) == len(tensors)]
+    if whole:
+        return f"every group holds {' and '.join(whole)}"
+    best = max(("2:4", "1:2", "4:8"), key=lambda name: len(kept[name]))
+    if not kept[best]:
+        return "no N:M pattern holds in any tensor"
+    others = dict.fromkeys(one["op"] or one["name"] for one in tensors if one not in kept[best])
+    named = (
+        f" (not in {', '.join(list(others)[:MOST_NAMED])}{' and more' if len(others) > MOST_NAMED else ''})"
+    )
+    return f"{best} holds in {len(kept[best])} of {counted(len(tensors), 'tensor')}{named}"
+
+
+def _sentences(linear: Record, tensors: Sequence[Record]) -> list[str]:
+    zeros = 1 - linear["density"]
     said = [
-        f"{'No exact zeros' if not zeros else 'Exact zeros: ' + _percent(zeros)}; {pattern}."
+        f"{'No exact zeros' if not zeros else 'Exact zeros: ' + _percent(zeros)}; {_held(tensors)}."
         if linear["elements"]
         else "No linear layer was counted."
     ]
     if linear["below"]:
         below, norm, pruned = linear["below"], linear["below_norm"], linear["pruned_norm"]
+        near = below["0.6745_sigma"] - zeros  # zeros lie below any threshold
         said.append(
-            f"{_percent(below['0.6745_sigma'])} lie below 0.6745 sigma of their tensor and carry "
+            f"{_percent(max(near, 0.0))} are no zeros, lie below 0.6745 sigma of their tensor and carry "
             f"{_percent(norm['0.6745_sigma'])} of its squared norm: nearly zero, and not free to drop."
         )
         said.append(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from npuwatt.checkpoint.densities import Densities, OpDensity
 
 HALF = 0.5  # density of a pattern that leaves it open, where none is given
+MOST_OFF = 2.0  # times more or fewer weights than the network has, in a file that still tells of it
 SAME_SIZE = 0.01  # how far the weights that a file counts may differ from those of the network
 
 
@@ -123,6 +124,18 @@ def _of_file(found: Densities, network: Network, request: Request, inputs: float
         for name, one in known.items()
     }
     sizes = {op.name: float(op.layers) * op.k * op.n for op in ops}
+    same = [
+        op.name for op in ops if op.name in known and op.kind == "matmul"
+    ]  # experts are counted otherwise
+    counted_weights, held_weights = (
+        sum(known[name].elements for name in same),
+        sum(sizes[name] for name in same),
+    )
+    if same and not 1 / MOST_OFF <= counted_weights / held_weights <= MOST_OFF:
+        raise RequestError(
+            f"--densities {shown(found.path)}: counts {counted_weights:.3g} weights of {', '.join(same)}, and this network "
+            f"has {held_weights:.3g}; expected --network that fits"
+        )
     whole = sum(sizes.values())
     by_pattern = dict.fromkeys(PATTERNS, 0.0)
     for name, size in sizes.items():
@@ -157,11 +170,16 @@ def _file_notes(
         notes.append(f"{found.path} does not tell of {', '.join(missing)}: counted as dense")
     if strange:
         notes.append(f"{found.path} tells of {', '.join(strange)}, which this network does not have")
-    for op in ops:
-        holds = float(op.layers) * op.k * op.n
-        if op.name in known and op.kind == "matmul" and abs(known[op.name].elements / holds - 1) > SAME_SIZE:
-            notes.append(
-                f"{found.path} counts {known[op.name].elements:.3g} weights of {op.name}, and this network has {holds:.3g}: "
-                "its densities are taken as those of all"
-            )
+    off = [
+        op.name
+        for op in ops
+        if op.name in known
+        and op.kind == "matmul"
+        and abs(known[op.name].elements / (float(op.layers) * op.k * op.n) - 1) > SAME_SIZE
+    ]
+    if off:
+        notes.append(
+            f"{found.path} counts other numbers of weights of {', '.join(off)} than this network has: "
+            "its densities are taken as those of all"
+        )
     return notes

@@ -226,13 +226,21 @@ def test_accuracy_is_that_of_networks_of_the_size_asked_and_differs_with_retrain
     assert by_effort[True] < 0.03 < by_effort[False]
 
 
-def density_file(path: Path, density: float, pattern: str | None, ops: tuple[str, ...]) -> str:
+# Weights of each op of Llama-3.1-8B: 32 layers of 4096 x (4096 + 2 x 1024), 4096^2, 2 x 4096 x 14336 and its half.
+WEIGHTS = {
+    "qkv": (32, 4096, 6144), "attention_out": (32, 4096, 4096), "ffn_up": (32, 4096, 28672),
+    "ffn_down": (32, 14336, 4096), "lm_head": (4096, 128256),
+}  # fmt: skip
+
+
+def density_file(path: Path, density: float, pattern: str | None, ops: tuple[str, ...], part: int = 1) -> str:
     tensors = [
         {
-            "name": f"{op}.weight", "shape": [8, 8], "dtype": "BF16", "input_axis": 1, "op": op, "density": density,
-            "conformity": {pattern: 1.0} if pattern else {}, "density_by_input": None,
+            "name": f"{op}.weight", "shape": [*shape[:-1], shape[-1] // part], "dtype": "BF16", "input_axis": 1, "op": op,
+            "density": density, "conformity": {pattern: 1.0} if pattern else {}, "density_by_input": None,
         }
         for op in ops
+        for shape in [WEIGHTS.get(op, (8, 8))]
     ]  # fmt: skip
     path.write_text(json.dumps({"schema": "npuwatt.densities/1", "npuwatt": "0", "tensors": tensors}))
     return str(path)
@@ -263,7 +271,24 @@ def test_ops_that_a_file_leaves_out_are_dense_and_said_to_be(tmp_path: Path) -> 
     notes = sparsity([SKIPS], densities=path).question.notes
     assert f"{path} does not tell of attention_out, ffn_up, ffn_down, lm_head: counted as dense" in notes
     assert f"{path} tells of pooler, which this network does not have" in notes
-    assert any("counts 64 weights of qkv, and this network has 8.05e+08" in note for note in notes)
+    assert not any("other numbers of weights" in note for note in notes)
+
+
+def test_a_file_that_counts_other_weights_is_noted_once_and_refused_beyond_twice_as_many(
+    tmp_path: Path,
+) -> None:
+    near = density_file(tmp_path / "near.json", 0.3, None, ALL, part=2)
+    notes = sparsity([SKIPS], densities=near).question.notes
+    (told,) = [note for note in notes if "taken as those of all" in note]
+    assert told.startswith(
+        f"{near} counts other numbers of weights of {', '.join(ALL)} than this network has"
+    )
+    far = density_file(tmp_path / "far.json", 0.3, None, ALL, part=4)
+    with pytest.raises(
+        NpuwattError,
+        match=r"counts 1\.\d+e\+09 weights of qkv, .* and this network has 7\.5\d?e\+09; expected --network",
+    ):
+        sparsity([SKIPS], densities=far)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
