@@ -60,6 +60,13 @@ _WATER = Annotated[
 _GRID = Annotated[
     str, _option("--grid", "REGION", "Electricity: country, state of the USA or cloud region.", _SITE)
 ]
+_BASIS = Annotated[
+    str,
+    _option(
+        "--basis", "WHICH", "Carbon of use: location (what the grid emits) or market (contracts of the grid preset).",
+        _SITE, autocompletion=lambda incomplete: ["location", "market"],
+    ),
+]  # fmt: skip
 _YEARS = Annotated[float | None, _option("--years", "N", "Life of servers.", _MONEY, show_default="4")]
 _PRICE = Annotated[
     list[str] | None,
@@ -86,6 +93,7 @@ def fleet(
     climate: _CLIMATE = None,
     water: _WATER = None,
     grid: _GRID = "united-states",
+    basis: _BASIS = "location",
     years: _YEARS = None,
     price: _PRICE = None,
     rent: _RENT = False,
@@ -127,7 +135,7 @@ def fleet(
     if rent and colocation:
         raise RequestError("--rent with --colocation: one contradicts the other; expected one of the two")
     found = answer(
-        devices, demand=demand, peak=peak, ttft=ttft, tpot=tpot, same=same, claims=claims, site=site,
+        devices, demand=demand, peak=peak, ttft=ttft, tpot=tpot, same=same, basis=basis, claims=claims, site=site,
         climate=climate, water=water, grid=grid, years=years, prices=price or (),
         ownership="rented" if rent else "colocation" if colocation else "owned", network=network,
         input_len=input_len, output_len=output_len, devices=count, stack=stack, expert_parallel=expert_parallel,

@@ -290,12 +290,35 @@ def buying_break_even_s(
 
     Capital is what stands in the racks; the hall is a running cost, since it outlives them.
     """
+    extra, saved = _bought(node, money, rented, pue_ratio, tariff_usd_per_j)
+    return break_even_s(extra_capital_usd=extra, saved_usd_per_s=saved)
+
+
+def buying_npv_usd(
+    node: Node,
+    money: Money,
+    rented: Mapping[str, Real],
+    *,
+    pue_ratio: Real,
+    tariff_usd_per_j: Real | None = None,
+) -> Real:
+    """Worth today of buying a node instead of renting it for the life of servers; below 0 where renting is better."""
+    capital, saved = _bought(node, money, rented, pue_ratio, tariff_usd_per_j)
+    rate, life_s = money.cost_of_capital_fraction, money.server_life_s
+    saved_usd = present_value_usd(saved * money.month_s, cost_of_capital_fraction=rate, life_s=life_s)
+    return saved_usd - capital * (1.0 - money.salvage_fraction * _discounted(rate, life_s))
+
+
+def _bought(
+    node: Node, money: Money, rented: Mapping[str, Real], pue_ratio: Real, tariff_usd_per_j: Real | None
+) -> tuple[Real, Real]:
+    """Capital in the racks, and what owning saves of the rent each second."""
     owned = owned_usd_per_s(node, money, pue_ratio=pue_ratio, tariff_usd_per_j=tariff_usd_per_j)
     capital = capital_usd(node, money)
     running = sum((cost for name, cost in owned.items() if name not in BOUGHT), start=0.0)
-    return break_even_s(
-        extra_capital_usd=sum((capital[name] for name in BOUGHT), start=0.0),
-        saved_usd_per_s=sum(rented.values(), start=0.0) - running,
+    return (
+        sum((capital[name] for name in BOUGHT), start=0.0),
+        sum(rented.values(), start=0.0) - running,
     )
 
 

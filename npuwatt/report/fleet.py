@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npuwatt import __version__
+from npuwatt.datacenter.carbon import intensity_kg_per_j
 from npuwatt.datacenter.change import Change, cause_shares
 from npuwatt.report.records import device_record, number, request_record, whole
 from npuwatt.study.confidence import LEVEL
@@ -15,6 +16,10 @@ from npuwatt.study.fleet_ranking import Ranking
 from npuwatt.units import si_unit
 
 Record = dict[str, Any]
+ASSUMPTIONS = (
+    "money.cost_of_capital", "money.server_price", "money.server_power", "money.facility", "money.network",
+    "money.staff",
+)  # fmt: skip
 _COUNTS = ("batch", "replicas_count", "spares_count", "devices_count", "servers_count")
 _INTERVALS = ("energy_j_per_million_tokens", "water_l_per_million_tokens")
 
@@ -27,6 +32,7 @@ def fleet_record(found: Fleets) -> Record:
         "request": request_record(found.question),
         "terms": _terms_record(found),
         "site": _site_record(found),
+        "assumptions": [_assumption_record(found, address) for address in ASSUMPTIONS],
         "results": [_result_record(answer, found, place) for place, answer in enumerate(found.answers)],
         "rankings": {name: _ranking_record(ranking, found) for name, ranking in found.rankings.items()},
         "notes": _notes(found),
@@ -48,6 +54,7 @@ def _terms_record(found: Fleets) -> Record:
         "tpot_s": number(terms.limits.tpot_s),
         "same": terms.same,
         "ownership": terms.ownership,
+        "basis": terms.basis,
         "server_life_s": number(found.site.money.server_life_s),
         "headroom_fraction": number(planning.headroom_fraction),
         "spares_fraction": number(planning.spares_fraction),
@@ -58,6 +65,7 @@ def _terms_record(found: Fleets) -> Record:
 def _site_record(found: Fleets) -> Record:
     site, chosen = found.site, found.ground.chosen
     tariff = None if found.terms.is_tariff_given else site.grid.tariff_usd_per_j
+    usual = "given" if found.terms.is_tariff_given else "usual"
     return {
         "datacenter": chosen["datacenter"].preset.name,
         "rung": site.hall.rung,
@@ -66,8 +74,22 @@ def _site_record(found: Fleets) -> Record:
         "grid": chosen["grid"].preset.name,
         "region": site.grid.name,
         "dated": site.grid.dated,
-        "intensity_kg_per_j": number(site.grid.intensity_kg_per_j),
+        "intensity_kg_per_j": number(intensity_kg_per_j(site.grid, found.terms.basis)),
         "tariff_usd_per_j": number(site.money.tariff_usd_per_j if tariff is None else tariff),
+        "tariff_basis": usual if tariff is None else "grid",
+    }
+
+
+def _assumption_record(found: Fleets, address: str) -> Record:
+    owner, _, rest = address.partition(".")
+    item = found.ground.chosen[owner].evidence[rest]
+    return {
+        "address": address,
+        "unit": si_unit(item.suffix),
+        "value": item.value,
+        "low": item.low,
+        "high": item.high,
+        "source": item.source,
     }
 
 
@@ -91,6 +113,7 @@ def _result_record(answer: FleetAnswer, fleets: Fleets, place: int) -> Record:
         "is_carbon_of_making_assumed": answer.is_made_assumed,
         "confidence": _confidence_record(answer),
         "change": None if answer.change is None else _change_record(answer.change),
+        "takes_more_capital": answer.pays_back_s is not None,
         "pays_back_s": None if answer.pays_back_s is None else number(answer.pays_back_s),
         "notes": list(answer.notes),
     }

@@ -16,10 +16,10 @@ from npuwatt.report.schema_parts import (
 )
 from npuwatt.study.confidence import CLASSES
 from npuwatt.study.fleet import METRICS
-from npuwatt.study.fleet_figures import OWNERSHIPS, SAME
+from npuwatt.study.fleet_figures import BASES, OWNERSHIPS, SAME
 
 _TERMS = object_of(
-    {"demand": TEXT, "same": {"enum": list(SAME)}, "ownership": {"enum": list(OWNERSHIPS)}}
+    {"demand": TEXT, "same": {"enum": list(SAME)}, "ownership": {"enum": list(OWNERSHIPS)}, "basis": {"enum": list(BASES)}}
     | dict.fromkeys(
         (
             "mean_requests_per_s", "peak_ratio", "ttft_s", "tpot_s", "server_life_s", "headroom_fraction",
@@ -31,6 +31,7 @@ _TERMS = object_of(
 _SITE = object_of(
     dict.fromkeys(("datacenter", "rung", "climate", "water", "grid", "region", "dated"), TEXT)
     | dict.fromkeys(("intensity_kg_per_j", "tariff_usd_per_j"), NUMBER)
+    | {"tariff_basis": {"enum": ["grid", "given", "usual"]}}
 )
 _ENDS = object_of({"low": NUMBER, "high": NUMBER})
 _SHARES = map_of(NUMBER)
@@ -61,18 +62,28 @@ _NUMBERS = (
     "ttft_s", "tpot_s", "mean_in_flight_count", "peak_in_flight_count", "mean_utilization_ratio", "peak_utilization_ratio", "tokens_per_s",
     "mean_it_w", "peak_it_w", "provisioned_it_w", "hall_it_w", "hall_load_fraction", "facility_mean_w", "facility_peak_w", "feed_w",
     "tokens_per_s_per_feed_w", "pue", "itue", "tue", "facility_j_per_year", "energy_j_per_million_tokens",
-    "water_l_per_million_tokens", "usd_per_million_tokens", "usd_per_device_hour", "energy_cost_fraction",
+    "water_l_per_million_tokens", "site_water_l_per_million_tokens", "usd_per_million_tokens", "usd_per_device_hour", "energy_cost_fraction",
     "capital_usd", "kg_per_million_tokens", "coolant_needed_k",
 )  # fmt: skip
 _RESULT: Schema = (
     dict.fromkeys(_COUNTS, COUNT)
     | dict.fromkeys(_NUMBERS, NUMBER)
-    | dict.fromkeys(("die_flux_w_per_m2", "pays_back_s"), MAYBE)
+    | dict.fromkeys(
+        (
+            "die_flux_w_per_m2",
+            "pays_back_s",
+            "grid_water_l_per_million_tokens",
+            "buying_break_even_s",
+            "buying_npv_usd_per_device",
+        ),
+        MAYBE,
+    )
     | dict.fromkeys(("facility_by_part_w", "cost_by_part_usd", "carbon_by_part_kg"), _AMOUNTS)
     | {
         "price": _PRICE,
         "ranges": object_of(dict.fromkeys(METRICS.values(), object_of({"low": NUMBER, "high": MAYBE}))),
         "is_carbon_of_making_assumed": FLAG,
+        "takes_more_capital": FLAG,
         "confidence": _CONFIDENCE,
         "change": object_of(_PUES) | {"type": ["object", "null"]},
         "notes": TEXTS,
@@ -134,6 +145,12 @@ def fleet_root(request: Schema, device: Schema, used: Schema, sources: Schema) -
             "request": request,
             "terms": _TERMS,
             "site": _SITE,
+            "assumptions": list_of(
+                object_of(
+                    dict.fromkeys(("address", "unit", "source"), TEXT)
+                    | dict.fromkeys(("value", "low", "high"), NUMBER)
+                )
+            ),
             "results": list_of(object_of(device | _RESULT)),
             "rankings": object_of({"cost": _RANKING, "carbon": _RANKING}),
             "notes": TEXTS,

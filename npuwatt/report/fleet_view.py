@@ -59,9 +59,20 @@ def _heading(record: Record) -> str:
     return (
         f"fleets for {terms['demand']}{power}, peak {terms['peak_ratio']:.3g} times the mean, TTFT within "
         f"{quantity(terms['ttft_s'], 's')} and TPOT within {quantity(terms['tpot_s'], 's')}: {what}; "
-        f"{site['datacenter']} ({site['rung']}, {site['climate']}, {site['water']}), grid of {site['region']}, "
-        f"{terms['ownership']}, {show_time(terms['server_life_s'])}"
+        f"{site['datacenter']} ({site['rung']}, {site['climate']}, {site['water']}), grid of "
+        f"{_grid(site, terms)}, {terms['ownership']}, {show_time(terms['server_life_s'])}"
     )
+
+
+def _grid(site: Record, terms: Record) -> str:
+    """Region with its carbon and, where energy is paid for, its tariff; a stand-in is flagged."""
+    carbon = f"{quantity(3.6e9 * site['intensity_kg_per_j'])} gCO2e/kWh"
+    by_market = " by contracts" if terms["basis"] == "market" else ""
+    told = f"{site['region']} ({carbon}{by_market}"
+    if terms["ownership"] == "rented":
+        return f"{told})"
+    flags = {"usual": f", US mean: none known for {site['region']}", "given": ", given", "grid": ""}
+    return f"{told}, {quantity(3.6e6 * site['tariff_usd_per_j'])} USD/kWh{flags[site['tariff_basis']]})"
 
 
 def _fleet_table(results: Sequence[Record]) -> Table:
@@ -137,7 +148,8 @@ def _carbon_table(results: Sequence[Record]) -> Table:
                 label(result), quantity(1e3 * result["kg_per_million_tokens"], "g"),
                 _ends(result["ranges"]["kg_per_million_tokens"], 1e3, "g"),
                 quantity(1e3 * parts["operational"], "g"), quantity(made, "g"),
-                quantity(result["water_l_per_million_tokens"], "L"),
+                quantity(result["site_water_l_per_million_tokens"], "L"),
+                quantity(result["grid_water_l_per_million_tokens"], "L"),
                 f"{result['coolant_needed_k'] - 273.15:.0f} degC",
                 "-" if flux is None else f"{flux / 1e4:.0f} W/cm2",
             )
@@ -149,7 +161,8 @@ def _carbon_table(results: Sequence[Record]) -> Table:
             "low to high",
             "use",
             "making",
-            "water/Mtoken",
+            "water on site",
+            "of electricity",
             "coolant up to",
             "die flux",
         ),
@@ -173,13 +186,39 @@ def _joined(one: Table, other: Table) -> Table:
 def _sentences(record: Record) -> list[str]:
     labels = {result["device"]: label(result) for result in record["results"]}
     found = [_ranked(record, name, labels) for name in record["rankings"]]
-    paid = [
-        f"{label(result)} takes more capital than {label(record['results'][0])} for the same tokens, and has paid for it "
-        f"after {show_time(result['pays_back_s'])}."
-        for result in record["results"]
-        if result["pays_back_s"] is not None
-    ]
-    return [*found, *paid]
+    return [*found, *_paid(record), *_bought(record["results"], record["terms"])]
+
+
+def _paid(record: Record) -> list[str]:
+    """When the larger capital of a fleet has paid for itself, if it does while its servers live."""
+    first, *others = record["results"]
+    life_s = record["terms"]["server_life_s"]
+    found = []
+    for result in others:
+        if result["takes_more_capital"]:
+            after_s = result["pays_back_s"]
+            never = after_s is None or after_s > life_s
+            when = f"never within its {show_time(life_s)}" if never else f"after {show_time(after_s)}"
+            found.append(
+                f"{label(result)} takes more capital than {label(first)} for the same tokens, and pays it back {when}."
+            )
+    return found
+
+
+def _bought(results: Sequence[Record], terms: Record) -> list[str]:
+    """Hours of use from which on buying is cheaper than renting, where both prices are known."""
+    life_s, found = terms["server_life_s"], []
+    for result in results:
+        worth_usd = result["buying_npv_usd_per_device"]
+        if worth_usd is None:
+            continue
+        after_s, rent = result["buying_break_even_s"], result["price"]["rent_usd_per_s"]
+        when = "never" if after_s is None else f"after {after_s / 3600:,.0f} h of use ({show_time(after_s)})"
+        found.append(
+            f"{label(result)}: buying is cheaper than renting at {3600 * rent:.3g} USD/h {when}; over {show_time(life_s)} it "
+            f"is worth {worth_usd:,.0f} USD a device today."
+        )
+    return found
 
 
 def _ranked(record: Record, name: str, labels: dict[str, str]) -> str:
@@ -246,26 +285,31 @@ def _shown(ranged: Record, value: float) -> str:
 
 def _usual_notes(record: Record) -> list[str]:
     terms = record["terms"]
-    peak = "TTFT and TPOT are those at the peak, without waiting for a place"
-    notes = [
-        f"{peak}; {percent(terms['headroom_fraction'])} of capacity is left free there; spares stand by, powered",
-        f"a server holds {terms['server_devices_count']:.3g} devices; one filled in part is paid for in part",
+    energies = "; ".join(
+        f"{label(result)} {_range(result['confidence']['energy_j_per_million_tokens'], 1 / 3600, 'Wh')} "
+        f"({result['confidence']['class']})"
+        for result in record["results"]
+    )
+    power = (
+        "; provisioned: power kept for a fleet in the first one's hall" if terms["same"] == "power" else ""
+    )
+    return [
+        (
+            "columns: each, devices of a replica; in flight, requests of a replica at the peak, where TTFT and TPOT hold too, "
+            "without waiting for a place; 31+2, replicas and spares; used, of capacity on average; hall, IT power it is built "
+            "for; load, of it on average; TUE, PUE and the server's own fans and supplies; Mtok/s per MW, of the feed; low to "
+            f"high, every ranged input alone, combined in squares{power}; coolant up to, at which the chip keeps its limit; "
+            "die flux, rated power over die area"
+        ),
+        (
+            f"{percent(terms['headroom_fraction'])} of capacity is left free at the peak; spares stand by, powered; a server "
+            f"holds {terms['server_devices_count']:.3g} devices, one filled in part is paid for in part"
+        ),
+        f"energy of a million tokens: {energies}",
+        "assumed: "
+        + ", ".join(f"{one['address']} {_shown(one, one['value'])}" for one in record["assumptions"])
+        + "; --set changes them",
     ]
-    for result in record["results"]:
-        sure = result["confidence"]
-        energy, carbon, water = (
-            sure[name]
-            for name in (
-                "energy_j_per_million_tokens",
-                "operational_kg_per_million_tokens",
-                "water_l_per_million_tokens",
-            )
-        )
-        notes.append(
-            f"{label(result)} ({sure['class']}): {_range(energy, 1 / 3600, 'Wh')}, {_range(carbon, 1e3, 'g')} of use and "
-            f"{_range(water, 1.0, 'L')} for a million tokens"
-        )
-    return notes
 
 
 _BASES = {

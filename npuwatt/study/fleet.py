@@ -18,7 +18,7 @@ from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.fleet_curve import replica
-from npuwatt.study.fleet_figures import OWNERSHIPS, SAME, Case, Figures, Site, Terms, Unit, figures
+from npuwatt.study.fleet_figures import BASES, OWNERSHIPS, SAME, Case, Figures, Site, Terms, Unit, figures
 from npuwatt.study.fleet_inputs import (
     OWNERS,
     Ground,
@@ -93,6 +93,7 @@ def fleet(
     prices: Sequence[str] = (),
     ownership: str = "owned",
     same: str = "work",
+    basis: str = "location",
     claims: bool = False,
     **options: Unpack[Options],
 ) -> Fleets:
@@ -116,6 +117,8 @@ def fleet(
         owned, colocation or rented.
     same
         work: each fleet meets the demand; power: each fills the hall that the first one needs.
+    basis
+        Of carbon of use: location, what the grid emits; market, what the contracts of its preset say.
     claims
         Whether to say under which conditions two common claims would hold: a PUE of 1.05 at half the chip
         power, and a cost 3 to 5 times lower.
@@ -128,7 +131,11 @@ def fleet(
     NpuwattError
         Something asked for does not exist or cannot be computed; its text says what would.
     """
-    for option, value, known in (("--same", same, SAME), ("--ownership", ownership, OWNERSHIPS)):
+    for option, value, known in (
+        ("--same", same, SAME),
+        ("--ownership", ownership, OWNERSHIPS),
+        ("--basis", basis, BASES),
+    ):
         if value not in known:
             near = did_you_mean(value, known) or f"; expected one of {', '.join(known)}"
             raise RequestError(f"{option}: {shown(value)} given{near}")
@@ -151,9 +158,15 @@ def fleet(
         limits=Limits(ttft_s=seconds("--ttft", ttft), tpot_s=seconds("--tpot", tpot)),
         same=same,
         ownership=ownership,
+        basis="market" if basis == "market" else "location",
         is_hall_given=base.is_given("datacenter", "parts.design_it"),
         is_tariff_given=base.is_given("money", "tariff"),
     )
+    if terms.basis == "market" and base.site.grid.market_kg_per_j is None:
+        raise RequestError(
+            f"--basis market: no contracts are known for {base.site.grid.name}; expected --set "
+            "grid.market=0gCO2e/kWh or what they say"
+        )
     given = given_prices(prices, names, is_rent=ownership == "rented")
     faults: list[str] = []
     found = []
@@ -164,7 +177,11 @@ def fleet(
             faults += error.faults
     if faults:
         raise RequestError(*faults)
-    return _answered(asked, terms, base, demand, found, with_claims=claims)
+    try:
+        with np.errstate(over="raise"):
+            return _answered(asked, terms, base, demand, found, with_claims=claims)
+    except FloatingPointError:
+        raise RequestError("costs or carbon beyond any number; expected smaller values of --set") from None
 
 
 def case_of(found: Fleets) -> Case:
@@ -199,7 +216,7 @@ def _ground(
     changes: Sequence[str],
     presets: Sequence[str],
 ) -> Ground:
-    if years is not None and not 0 < years <= 100:
+    if years is not None and not 1e-6 <= years <= 100:
         raise RequestError(f"--years: {years:g} given; expected a life above 0 and at most 100 years")
     if peak is not None and not 1 <= peak <= 1e6:
         raise RequestError(f"--peak: {peak:g} given; expected a peak over the mean, 1 or more")

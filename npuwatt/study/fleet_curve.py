@@ -48,7 +48,7 @@ def replica(asked: Question, device: Chosen[Device], limits: Limits) -> tuple[Cu
 def _curves(asked: Question, device: Chosen[Device]) -> Iterator[tuple[int, Curve]]:
     """Each number of devices that comes into question, with its curve up to the batch that it holds."""
     groups = float(np.max(asked.sharing.groups))
-    batch = column(np.arange(groups, MOST_BATCH + 1))
+    batch = column(np.arange(groups, max(MOST_BATCH, groups) + 1))
     first = replace(asked.request, batch=groups)
     needed = devices_needed(asked.network.record, first, device.record, asked.sharing).item()
     counts = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from npuwatt.arrays import Array, Real
 from npuwatt.datacenter.carbon import (
     Embodied,
     Grid,
+    intensity_kg_per_j,
     million_tokens_kg,
     node_embodied_kg,
     node_kg_per_s,
@@ -33,6 +34,8 @@ from npuwatt.datacenter.tco import (
     Money,
     Node,
     Price,
+    buying_break_even_s,
+    buying_npv_usd,
     capital_usd,
     colocated_usd_per_s,
     energy_share,
@@ -44,6 +47,7 @@ from npuwatt.datacenter.tco import (
 from npuwatt.record import Record, replace
 
 SAME = ("work", "power")
+BASES = ("location", "market")
 OWNERSHIPS = ("owned", "colocation", "rented")
 Amounts = dict[str, Any]  # number or column by name
 _FILLINGS = 3  # spares are whole too, so that the first guess may be one too many
@@ -89,6 +93,7 @@ class Terms(Record):
     limits: Limits
     same: str = "work"
     ownership: str = "owned"
+    basis: Literal["location", "market"] = "location"  # of carbon of use
     is_hall_given: bool = False  # its design load was set: it is not built for the first fleet
     is_tariff_given: bool = False  # it was set, so that of the grid does not hold
 
@@ -236,12 +241,14 @@ def _figures(
     tokens_per_s = demand.mean_tokens_per_s
     node = _node(site, unit, input_ratio, mean_w / servers)
     spent = _spent(site, unit, terms, node, pue)
+    site_l_per_j, grid_l_per_j = site_water_of(site.hall, site.cooling), site.grid.water_l_per_j
+    it_j_per_million_tokens = 1e6 * mean_w / tokens_per_s
     cost_usd = million_tokens_usd(
         {name: cost * servers for name, cost in spent.items()}, tokens_per_s=tokens_per_s
     )
     made_kg = node_embodied_kg(site.embodied, device_kg=unit.made_kg, devices_count=node.devices_count)
     emitted = node_kg_per_s(
-        it_w=mean_w / servers, pue_ratio=pue, grid_kg_per_j=site.grid.intensity_kg_per_j, node_kg=made_kg,
+        it_w=mean_w / servers, pue_ratio=pue, grid_kg_per_j=intensity_kg_per_j(site.grid, terms.basis), node_kg=made_kg,
         life_s=site.embodied.life_s,
     )  # fmt: skip
     emitted_kg = million_tokens_kg(
@@ -276,10 +283,20 @@ def _figures(
         **_itue(site, unit, served, devices, pue),
         "facility_j_per_year": facility_w * YEAR_S,
         "energy_j_per_million_tokens": 1e6 * facility_w / tokens_per_s,
-        "water_l_per_million_tokens": _water_l(site, 1e6 * mean_w / tokens_per_s, pue),
+        "water_l_per_million_tokens": water_l(
+            it_j_per_million_tokens,
+            site_l_per_j=site_l_per_j,
+            pue_ratio=pue,
+            grid_l_per_j=0.0 if grid_l_per_j is None else grid_l_per_j,
+        ),
+        "site_water_l_per_million_tokens": it_j_per_million_tokens * site_l_per_j,
+        "grid_water_l_per_million_tokens": None
+        if grid_l_per_j is None
+        else it_j_per_million_tokens * pue * grid_l_per_j,
         "usd_per_million_tokens": np.where(is_met, sum(cost_usd.values()), np.inf),
         "usd_per_device_hour": sum(spent.values()) * HOUR_S / node.devices_count,
         "energy_cost_fraction": _energy_share(cost_usd),
+        **_buying(site, unit, terms, node, pue),
         "capital_usd": sum(capital.values(), start=0.0) * servers,
         "kg_per_million_tokens": np.where(is_met, sum(emitted_kg.values()), np.inf),
         "coolant_needed_k": coolant_needed_k(
@@ -323,6 +340,24 @@ def _spent(site: Site, unit: Unit, terms: Terms, node: Node, pue: Real) -> Amoun
     return spent(node, site.money, pue_ratio=pue, tariff_usd_per_j=tariff)
 
 
+def _buying(site: Site, unit: Unit, terms: Terms, node: Node, pue: Real) -> Amounts:
+    """Buying against renting the same devices, in a hall of one's own; nothing where one of the prices is not known."""
+    names = ("buying_break_even_s", "buying_npv_usd_per_device")
+    if (
+        unit.price.purchase_usd is None
+        or unit.price.rent_usd_per_s is None
+        or terms.ownership == "colocation"
+    ):
+        return dict.fromkeys(names)
+    rented = rented_usd_per_s(unit.price, site.money, devices_count=node.devices_count)
+    tariff = None if terms.is_tariff_given else site.grid.tariff_usd_per_j
+    asked: Any = {"pue_ratio": pue, "tariff_usd_per_j": tariff}
+    after_s, npv_usd = (
+        one(node, site.money, rented, **asked) for one in (buying_break_even_s, buying_npv_usd)
+    )
+    return dict(zip(names, (after_s, npv_usd / node.devices_count), strict=True))
+
+
 def _energy_share(cost_usd: Amounts) -> Real:
     """Share of energy in a cost; none in one that is nothing."""
     with np.errstate(invalid="ignore"):
@@ -334,14 +369,3 @@ def _itue(site: Site, unit: Unit, served: Fleet, devices: Array, pue: Real) -> A
     liquid = captured_at_chip_fraction(rung_of(site.hall, site.cooling))
     ratio = itue(site.cooling.server, components_w=components_w, liquid_fraction=liquid)
     return {"itue": ratio, "tue": ratio * pue}
-
-
-def _water_l(site: Site, it_j: Real, pue: Real) -> Real:
-    """Of the site, and of the power plants where their water is known."""
-    grid_l_per_j = 0.0 if site.grid.water_l_per_j is None else site.grid.water_l_per_j
-    return water_l(
-        it_j,
-        site_l_per_j=site_water_of(site.hall, site.cooling),
-        pue_ratio=pue,
-        grid_l_per_j=grid_l_per_j,
-    )

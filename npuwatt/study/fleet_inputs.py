@@ -14,7 +14,7 @@ from npuwatt.datacenter.facility import Facility
 from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Price, Prices
 from npuwatt.device.evaluate import Device
-from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
+from npuwatt.errors import NpuwattError, PresetError, RequestError, did_you_mean, shown
 from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.library import index
 from npuwatt.record import Record, replace
@@ -30,6 +30,7 @@ from npuwatt.study.scenario import (
 
 OWNERS = ("datacenter", "grid", "cooling", "money", "embodied", "planning")
 _DEMAND = re.compile(r"\s*([0-9.eE+-]+)\s*(req|requests?|tok|tokens?)\s*/\s*(s|min|h|day|month|year)\s*")
+_LEAST, _MOST = 1e-15, 1e15  # of requests a second, and of seconds: no number between these overflows
 _GIVEN = "set by the user"
 _FIELD = {"datacenter": "hall"}
 
@@ -74,7 +75,7 @@ def requests_per_s(text: str, output_len: float) -> float:
         if match is None:
             raise ValueError
         rate = float(match[1]) * units.parse(f"1 /{match[3]}", "_per_s")
-        require.positive(demand=rate)
+        require.within(_LEAST, _MOST, demand=rate)
     except (ValueError, NpuwattError):
         raise RequestError(
             f"--demand: {shown(text)} given; expected requests or output tokens in a time, above 0, as in 10req/s or "
@@ -89,7 +90,7 @@ def seconds(option: str, text: str) -> float:
         value = units.parse(text, "_s")
     except NpuwattError as error:
         raise RequestError(*(f"{option}: {fault}" for fault in error.faults)) from error
-    if not value > 0:
+    if not _LEAST <= value <= _MOST:
         raise RequestError(f"{option}: {shown(text)} given; expected a time above 0, as in 50ms")
     return value
 
@@ -143,7 +144,7 @@ def ground(
     if life_s is not None:
         by_owner["money"].append(f"server_life={life_s} s")
         by_owner["embodied"].append(f"life={life_s} s")
-    hall = load_datacenter(site, changes=by_owner["datacenter"], folders=presets)
+    hall = _hall(site, by_owner["datacenter"], presets)
     chosen: dict[str, Chosen[Any]] = {
         "datacenter": hall,
         "grid": load_grid(grid, changes=by_owner["grid"], folders=presets),
@@ -168,6 +169,16 @@ def ground(
     )  # fmt: skip
     warnings = [line for owner in OWNERS for line in implausible(chosen[owner], by_owner[owner], owner)]
     return Ground(site=found, chosen=chosen, warnings=tuple(warnings))
+
+
+def _hall(site: str, changes: Sequence[str], presets: Sequence[str]) -> Chosen[Facility]:
+    try:
+        return load_datacenter(site, changes=changes, folders=presets)
+    except PresetError as error:
+        known = f"expected one of {', '.join(index()['datacenters'])}, or a path"
+        raise PresetError(
+            *(fault.replace("'npuwatt presets list' names them all", known) for fault in error.faults)
+        ) from error
 
 
 def halls(base: Ground) -> dict[str, Facility]:
@@ -201,6 +212,8 @@ def priced(
             own.covers == "server" and own.purchase_usd is not None
         ):  # of a whole one: each device has its share
             own = replace(own, purchase_usd=own.purchase_usd / base.site.planning.server_devices_count)
+        if known is not None and own.rent_usd_per_s is None:  # what it rents for is known all the same
+            own = replace(own, rent_usd_per_s=known.rent_usd_per_s)
         return Priced(price=own, basis="given", ranged=None)
     if known is not None and getattr(known, field) is not None:
         where = f"devices.{device.preset.name}.{path}"

@@ -94,11 +94,10 @@ def _ends(base: Array, values: Array) -> tuple[tuple[float, float], ...]:
         with np.errstate(divide="ignore"):
             logs = np.log(varied / own).reshape(-1, 2)
         down, up = np.minimum(logs.min(axis=1), 0.0), np.maximum(logs.max(axis=1), 0.0)
-        found.append(
-            tuple(
-                float(own * np.exp(sign * np.sqrt(np.sum(part**2)))) for sign, part in ((-1, down), (1, up))
-            )
+        low, high = (
+            float(own * np.exp(sign * np.sqrt(np.sum(part**2)))) for sign, part in ((-1, down), (1, up))
         )
+        found.append((low, high))
     return tuple(found)
 
 

@@ -24,6 +24,7 @@ CASES = (
     ("gpu", "pim", "--demand", "1e-3req/s"),
     ("gpu", "pim", "--colocation", "--price", "pim=3000", "--years", "5", "--peak", "2"),
     ("gpu", "--price", "gpu=300000USD/server", "--set", "datacenter.parts.design_it=1MW", "--claims"),
+    ("gpu", "--set", "grid.market=0gCO2e/kWh", "--basis", "market", "--grid", "poland"),
     ("gpu", "--network", "qwen3-30b-a3b", "--devices", "8", "--data-parallel", "4", "--expert-parallel"),
     ("gpu", "npu", "--set", "datacenter.pue=1.3", "--set", "money.tariff=0.2USD/kWh"),
 )
@@ -99,6 +100,12 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--ttft", "1ms"], "TTFT limit of 1 ms: no batch meets it; the least is"),
         (["gpu", "--grid", "frnace"], "unknown region 'frnace'; did you mean 'france'?"),
         (["gpu", "--site", "hyperscal"], "unknown datacenter 'hyperscal'; did you mean 'hyperscale'?"),
+        (["gpu", "--site", "xyz"], "expected one of air-enterprise, direct-to-chip, hyperscale, immersion, or a path"),
+        (["gpu", "--basis", "market"], "--basis market: no contracts are known for United States; expected --set grid.m"),
+        (["gpu", "--basis", "markt"], "--basis: 'markt' given; did you mean 'market'?"),
+        (["gpu", "--demand", "1e300req/s"], "--demand: '1e300req/s' given"),
+        (["gpu", "--ttft", "1e-320s"], "--ttft: '1e-320s' given; expected a time above 0"),
+        (["gpu", "--set", "money.tariff=1e300USD/J"], "costs or carbon beyond any number"),
         (["gpu", "--climate", "tempearte"], "--climate: 'tempearte' given; did you mean 'temperate'?"),
         (["gpu", "--water", "wet"], "--water: 'wet' given; expected one of evaporative, hybrid, dry"),
         (["gpu", "--price", "gpu=-5"], "--price gpu: price: -5 given; expected a finite number, 0 or more"),
@@ -183,3 +190,47 @@ def test_the_same_power_tells_what_is_delivered_and_provisioned(quick: Quick) ->
     assert "tokens/day" in out
     assert "provisioned" in out
     assert "tokens/day" not in quick("fleet", "gpu", "npu").out.replace("token/day", "").splitlines()[2]
+
+
+def test_the_heading_tells_tariff_and_carbon_and_flags_a_stand_in(quick: Quick) -> None:
+    def heading(*options: str) -> str:
+        return quick("fleet", "gpu", *options).out.splitlines()[0]
+
+    assert "grid of United States (384 gCO2e/kWh, 0.0826 USD/kWh), owned" in heading()
+    assert "0.0826 USD/kWh, US mean: none known for Poland)" in heading("--grid", "poland")
+    assert "0.2 USD/kWh, given)" in heading("--set", "money.tariff=0.2USD/kWh")
+    assert "USD/kWh" not in heading("--rent")
+    market = heading("--set", "grid.market=20gCO2e/kWh", "--basis", "market")
+    assert "(20 gCO2e/kWh by contracts, " in market
+
+
+def test_what_pays_back_only_after_its_life_never_does(quick: Quick) -> None:
+    out = quick("fleet", "gpu", "npu").out
+    assert (
+        "npu takes more capital than gpu for the same tokens, and pays it back never within its 4 years."
+        in out
+    )
+    record = quick("fleet", "gpu", "npu", "--json").json()
+    assert [result["takes_more_capital"] for result in record["results"]] == [False, True]
+    cheap = quick("fleet", "npu", "gpu", "--set", "money.tariff=0.2USD/kWh", "--price", "gpu=1").out
+    assert "pays it back" not in cheap
+
+
+def test_buying_against_renting_is_a_line(quick: Quick) -> None:
+    out = quick("fleet", "gpu", "npu").out
+    assert "gpu: buying is cheaper than renting at 2.46 USD/h after " in out
+    assert "npu: buying" not in out
+
+
+def test_the_main_assumptions_are_named_with_what_changes_them(quick: Quick) -> None:
+    out = quick("fleet", "gpu", "--set", "money.cost_of_capital=6%").out
+    (line,) = [line for line in out.splitlines() if line.startswith("note: assumed: ")]
+    for address in (
+        "money.cost_of_capital 6 %",
+        "money.server_price",
+        "money.facility",
+        "money.network",
+        "money.staff",
+    ):
+        assert address in line
+    assert out.count("note: columns: ") == 1

@@ -21,6 +21,7 @@ from npuwatt.datacenter.tco import (
     Price,
     break_even_s,
     buying_break_even_s,
+    buying_npv_usd,
     capital_usd,
     colocated_usd_per_s,
     device_hour_usd,
@@ -279,6 +280,21 @@ def test_at_break_even_buying_and_renting_have_cost_the_same() -> None:
     assert 330_000 + time_s * whole(running) == pytest.approx(time_s * whole(rented), rel=1e-12)
     # By hand: 330,000 / (8 x 2.46 - 8 x (1.798 - 1.380)) = 330,000 / 16.33 = 20,200 h.
     assert time_s / HOUR_S == pytest.approx(20_200, rel=0.001)
+
+
+def test_the_worth_of_buying_is_that_of_its_flows_and_none_at_the_rent_that_owning_costs() -> None:
+    rented = rented_usd_per_s(PRICES.devices["h100-sxm"], MONEY, devices_count=8.0)
+    running = {k: v for k, v in owned_usd_per_s(H100_NODE, MONEY, pue_ratio=1.2).items() if k not in BOUGHT}
+    monthly = (whole(rented) - whole(running)) * float(MONEY.month_s)
+    flows = np.array([-330_000.0, *[monthly] * 48])
+    rate = MONEY.cost_of_capital_fraction
+    npv = net_present_value_usd(flows, cost_of_capital_fraction=rate).item()
+    assert float(buying_npv_usd(H100_NODE, MONEY, rented, pue_ratio=1.2)) == pytest.approx(npv)
+    fair = {"rent": whole(owned_usd_per_s(H100_NODE, MONEY, pue_ratio=1.2))}
+    assert abs(float(buying_npv_usd(H100_NODE, MONEY, fair, pue_ratio=1.2))) < 1e-6
+    resold = replace(MONEY, salvage_fraction=0.25)
+    fair = {"rent": whole(owned_usd_per_s(H100_NODE, resold, pue_ratio=1.2))}
+    assert abs(float(buying_npv_usd(H100_NODE, resold, fair, pue_ratio=1.2))) < 1e-6
 
 
 @pytest.mark.parametrize(

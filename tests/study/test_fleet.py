@@ -160,9 +160,39 @@ def test_water_is_it_energy_times_that_of_the_site_and_pue_times_that_of_the_gri
     # hyperscale: hybrid, 0.4 L/kWh; United States: 3.1321 L/kWh.
     found = four().answers[0].figures
     kwh = 1e6 * value(found, "mean_it_w") / value(found, "tokens_per_s") / 3.6e6
-    assert value(found, "water_l_per_million_tokens") == pytest.approx(
-        kwh * (0.4 + value(found, "pue") * 3.1321)
+    on_site, of_grid = kwh * 0.4, kwh * value(found, "pue") * 3.1321
+    assert value(found, "water_l_per_million_tokens") == pytest.approx(on_site + of_grid)
+    assert value(found, "site_water_l_per_million_tokens") == pytest.approx(on_site)
+    assert value(found, "grid_water_l_per_million_tokens") == pytest.approx(of_grid)
+
+
+def test_carbon_by_contracts_is_that_of_the_contracts_and_refused_where_there_are_none() -> None:
+    by_place, by_contract = (
+        fleet(["gpu"], basis=basis, changes=["grid.market=38.35gCO2e/kWh"]).answers[0].figures
+        for basis in ("location", "market")
     )
+    use = [all_of({"use": one.emitted_kg["operational"]}) for one in (by_place, by_contract)]
+    assert use[0] == pytest.approx(10 * use[1])
+    assert by_place.emitted_kg["devices"] == by_contract.emitted_kg["devices"]
+
+
+def test_buying_against_renting_is_told_where_both_prices_are_known_and_the_hall_is_ones_own() -> None:
+    gpu, npu = fleet(["gpu", "npu"]).answers
+    after_s = value(gpu.figures, "buying_break_even_s")
+    owned = value(gpu.figures, "usd_per_device_hour")
+    bought = sum(all_of({name: gpu.figures.cost_usd[name]}) for name in ("servers", "network", "spares"))
+    running = owned * (1 - bought / value(gpu.figures, METRIC))
+    assert after_s / 3600 == pytest.approx(37500 * 1.1 / (2.46 - running))
+    assert value(gpu.figures, "buying_npv_usd_per_device") > 0
+    assert npu.figures.metrics["buying_break_even_s"] is None
+    given = fleet(["gpu"], prices=("gpu=1e6",)).answers[0].figures
+    assert value(given, "buying_npv_usd_per_device") < 0
+    assert fleet(["gpu"], ownership="colocation").answers[0].figures.metrics["buying_break_even_s"] is None
+
+
+def test_as_many_groups_as_a_batch_may_hold_and_more_are_served() -> None:
+    found = fleet(["gpu"], devices=600, data_parallel=600, demand="1e12token/day").answers[0]
+    assert value(found.figures, "batch") == 600
 
 
 def test_hours_of_a_default_h100_cost_what_the_books_say_without_energy() -> None:
