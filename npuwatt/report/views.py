@@ -139,6 +139,13 @@ def compare_report(record: Record) -> Report:
     of_phases, of_all = winner_tables(record, labels)
     notes = [*legend(results), *([LEGEND] if of_all else []), *record["notes"]]
     notes += [f"{label(result)}: {note}" for result in results for note in result["notes"]]
+    asked = record["request"]
+    if asked["densities"] or (asked["pattern"], asked["density"], asked["activation_density"]) != (
+        "dense",
+        1.0,
+        1.0,
+    ):
+        notes.append("zeros: 'npuwatt sparsity' sets them against dense weights, with accuracy and software")
     notes += place_notes(record, labels)
     notes += [f"{sign}: {meaning}" for sign, meaning in _MARKS.items() if sign in map(mark, results)]
     notes += [confidence_line(result) for result in results if result["confidence"]]

@@ -326,3 +326,10 @@ def test_ideal_skipping_needs_something_to_skip() -> None:
 
     with pytest.raises(npuwatt.NpuwattError, match="--ideal: nothing is said to be zero; expected --pattern"):
         npuwatt.compare(["gpu"], ideal=True)
+
+
+def test_a_comparison_with_zeros_says_where_they_are_judged(quick: Quick) -> None:
+    asked = ("compare", "gpu", "npu")
+    assert "npuwatt sparsity" not in quick(*asked).out
+    for zeros in (("--pattern", "2:4"), ("--activation-density", "0.5")):
+        assert "note: zeros: 'npuwatt sparsity' sets them against dense weights" in quick(*asked, *zeros).out
