@@ -106,7 +106,10 @@ def _result_record(answer: FleetAnswer, fleets: Fleets, place: int) -> Record:
         "cost_by_part_usd": {name: number(value) for name, value in figures.cost_usd.items()},
         "carbon_by_part_kg": {name: number(value) for name, value in figures.emitted_kg.items()},
         "ranges": {
-            METRICS[name]: dict(zip(("low", "high"), map(number, ranking.ends[place]), strict=True))
+            METRICS[name]: {
+                end: number(figures.metrics[METRICS[name]] * ratio)
+                for end, ratio in zip(("low", "high"), ranking.ends_ratio[place], strict=True)
+            }
             for name, ranking in fleets.rankings.items()
         },
         "price": _price_record(answer),

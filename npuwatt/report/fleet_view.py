@@ -198,9 +198,13 @@ def _paid(record: Record) -> list[str]:
         if result["takes_more_capital"]:
             after_s = result["pays_back_s"]
             never = after_s is None or after_s > life_s
-            when = f"never within its {show_time(life_s)}" if never else f"after {show_time(after_s)}"
+            when = (
+                f"never pays it back within its {show_time(life_s)}"
+                if never
+                else f"pays it back after {show_time(after_s)}"
+            )
             found.append(
-                f"{label(result)} takes more capital than {label(first)} for the same tokens, and pays it back {when}."
+                f"{label(result)} takes more capital than {label(first)} for the same tokens, and {when}."
             )
     return found
 
@@ -246,10 +250,9 @@ def _decided(ranking: Record, labels: dict[str, str]) -> str:
     narrows = ranking["narrowed_by"]
     if narrows is None:
         return "No number behind it has a range."
-    off = (
-        _off(narrows, narrows["at"], labels) or f"{narrows['assumption']} at {_shown(narrows, narrows['at'])}"
-    )
-    return f"No assumption alone turns that; {off} brings the second nearest, to {ratio(narrows['gap_ratio'])} the first."
+    off = _off(narrows, narrows["at"], labels)
+    at = f"if {off}" if off else f"with {narrows['assumption']} at {_shown(narrows, narrows['at'])}"
+    return f"No assumption alone turns that; {at} the second comes nearest, to {ratio(narrows['gap_ratio'])} the first."
 
 
 def _turn(turn: Record, labels: dict[str, str]) -> str:
@@ -257,7 +260,7 @@ def _turn(turn: Record, labels: dict[str, str]) -> str:
     then, at = labels[turn["first"]], turn["turned_at"]
     off = _off(turn, at, labels)
     if off:
-        return f"{then} is first with {off} or more ({_factors(turn)})"
+        return f"{then} is first if {off}, or more ({_factors(turn)})"
     by_price = " (--price)" if turn["assumption"].startswith("prices.") else ""
     return (
         f"{turn['assumption']}{by_price}, assumed {_shown(turn, turn['value'])}, range {_shown(turn, turn['low'])} to "
@@ -267,12 +270,13 @@ def _turn(turn: Record, labels: dict[str, str]) -> str:
 
 
 def _off(ranged: Record, value: float, labels: dict[str, str]) -> str:
-    """How far off a prediction is, in words: 'npu 18 % faster than predicted'; nothing for another assumption."""
+    """How far off a prediction is, in words: 'npu is 18 % faster than predicted'; nothing for another assumption."""
     name, _, rest = ranged["assumption"].removeprefix("devices.").rpartition(".")
-    words = {"speed": ("slower", "faster"), "power": ("less power", "more power")}.get(rest.partition(",")[0])
+    words = {"speed": ("slower", "faster"), "power": ("less", "more")}.get(rest.partition(",")[0])
     if not rest.endswith(_OVER_PREDICTED) or words is None:
         return ""
-    return f"{labels.get(name, name)} {percent(abs(value - 1.0))} {words[value > 1.0]} than predicted"
+    verb = "draws" if words[0] == "less" else "is"
+    return f"{labels.get(name, name)} {verb} {percent(abs(value - 1.0))} {words[value > 1.0]} than predicted"
 
 
 def _factors(ranged: Record) -> str:
@@ -296,7 +300,7 @@ def _usual_notes(record: Record) -> list[str]:
     return [
         (
             "columns: each, devices of a replica; in flight, requests of a replica at the peak, where TTFT and TPOT hold too, "
-            "without waiting for a place; 31+2, replicas and spares; used, of capacity on average; hall, IT power it is built "
+            "without waiting for a place; replicas, those that serve + spares; used, of capacity on average; hall, IT power it is built "
             "for; load, of it on average; TUE, PUE and the server's own fans and supplies; Mtok/s per MW, of the feed; low to "
             f"high, every ranged input alone, combined in squares{power}; coolant up to, at which the chip keeps its limit; "
             "die flux, rated power over die area"

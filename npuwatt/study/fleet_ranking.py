@@ -39,7 +39,9 @@ class Ranking(Record):
     gap_ratio: float  # the second over the first
     turns: tuple[Turn, ...]  # those that take the smallest change of their own range first
     narrows: Narrowing | None  # where nothing turns it
-    ends: tuple[tuple[float, float], ...]  # of each device's value, in the order asked
+    ends_ratio: tuple[
+        tuple[float, float], ...
+    ]  # each device's lowest and highest over its value, in the order asked
 
 
 def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tuple[Ranking, tuple[str, ...]]:
@@ -58,7 +60,7 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
     first = int(order[0])
     spread = _ends(base, values[:, :-1])
     if len(order) == 1:
-        return Ranking(order=(first,), gap_ratio=np.inf, turns=(), narrows=None, ends=spread), left_out
+        return Ranking(order=(first,), gap_ratio=np.inf, turns=(), narrows=None, ends_ratio=spread), left_out
     gaps = _gap(values[:, :-1], first)
     at = [2 * i + int(np.argmin(gaps[2 * i : 2 * i + 2])) for i in range(len(ranged))]
     turning = [i for i in range(len(ranged)) if gaps[at[i]] < 1.0]
@@ -77,26 +79,24 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
         else Narrowing(
             ranged=ranged[nearest // 2], value=float(ends[nearest]), gap_ratio=float(gaps[nearest])
         ),
-        ends=spread,
+        ends_ratio=spread,
     ), left_out
 
 
 def _ends(base: Array, values: Array) -> tuple[tuple[float, float], ...]:
-    """Each device's value at its lowest and highest: the ratios that inputs make alone, combined in squares of logs.
+    """Each device's lowest and highest over its value: the ratios that inputs make alone, combined in squares of logs.
 
     `values` are (devices, 2 inputs), the two ends of each input side by side.
     """
     found = []
     for own, varied in zip(base, values, strict=True):
         if not 0 < own < np.inf:
-            found.append((float(own), float(own)))
+            found.append((1.0, 1.0))
             continue
         with np.errstate(divide="ignore"):
             logs = np.log(varied / own).reshape(-1, 2)
         down, up = np.minimum(logs.min(axis=1), 0.0), np.maximum(logs.max(axis=1), 0.0)
-        low, high = (
-            float(own * np.exp(sign * np.sqrt(np.sum(part**2)))) for sign, part in ((-1, down), (1, up))
-        )
+        low, high = (float(np.exp(sign * np.sqrt(np.sum(part**2)))) for sign, part in ((-1, down), (1, up)))
         found.append((low, high))
     return tuple(found)
 

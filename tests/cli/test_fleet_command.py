@@ -173,7 +173,7 @@ def test_claims_say_whom_they_are_about_and_by_how_much(quick: Quick) -> None:
 def test_what_decides_is_told_in_words_with_its_range(quick: Quick) -> None:
     done = quick("fleet", "gpu", "npu")
     assert "Not robust: " in done.out
-    assert "than predicted or more (range " in done.out
+    assert "than predicted, or more (range " in done.out
     assert (
         "planning.purchase.data-centre-NPU, assumed 10000 USD, range 2000 USD to 30000 USD: npu is first at"
         in done.out
@@ -207,7 +207,7 @@ def test_the_heading_tells_tariff_and_carbon_and_flags_a_stand_in(quick: Quick) 
 def test_what_pays_back_only_after_its_life_never_does(quick: Quick) -> None:
     out = quick("fleet", "gpu", "npu").out
     assert (
-        "npu takes more capital than gpu for the same tokens, and pays it back never within its 4 years."
+        "npu takes more capital than gpu for the same tokens, and never pays it back within its 4 years."
         in out
     )
     record = quick("fleet", "gpu", "npu", "--json").json()
@@ -226,7 +226,7 @@ def test_the_main_assumptions_are_named_with_what_changes_them(quick: Quick) -> 
     out = quick("fleet", "gpu", "--set", "money.cost_of_capital=6%").out
     (line,) = [line for line in out.splitlines() if line.startswith("note: assumed: ")]
     for address in (
-        "money.cost_of_capital 6 %",
+        "money.cost_of_capital 0.06",
         "money.server_price",
         "money.facility",
         "money.network",
