@@ -108,6 +108,7 @@ def given_prices(texts: Sequence[str], devices: Sequence[str], *, is_rent: bool)
             )
         bare = re.sub(r"\s*/\s*server$", "", amount)
         is_hourly = "/" in bare
+        bare = amount if is_hourly else bare
         if is_hourly and not is_rent:
             raise RequestError(
                 f"--price {shown(text)}: a rent, and nothing is rented; expected --rent with it, or USD"

@@ -111,6 +111,7 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--price", "gpu=-5"], "--price gpu: price: -5 given; expected a finite number, 0 or more"),
         (["gpu", "--price", "gpu=300EUR"], "--price gpu: '300EUR' is not in USD"),
         (["gpu", "--price", "gpu=3USD/h"], "--price 'gpu=3USD/h': a rent, and nothing is rented; expected --rent"),
+        (["gpu", "--rent", "--price", "gpu=2USD/h/server"], "--price gpu: '2USD/h/server' has an unknown unit"),
         (["gpu", "--price", "gpuu=3"], "names no device asked for; did you mean 'gpu'?"),
         (["gpu", "--price", "3"], "names no device asked for; expected DEVICE=USD, as in gpu=30000USD"),
         (["gpu", "--years", "0"], "--years: 0 given; expected a life above 0"),
