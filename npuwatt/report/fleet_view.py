@@ -295,7 +295,7 @@ def _usual_notes(record: Record) -> list[str]:
         for result in record["results"]
     )
     power = (
-        "; provisioned: power kept for a fleet in the first one's hall" if terms["same"] == "power" else ""
+        "; provisioned, power kept for a fleet in the first one's hall" if terms["same"] == "power" else ""
     )
     return [
         (
