@@ -74,7 +74,7 @@ def test_every_example_of_a_help_runs(quick: Quick, tmp_path: Path, packed: Any,
     (tmp_path / "model.safetensors").write_bytes(packed({"fc1.weight": ("F32", ones)}))
     tensor = {
         "name": "q",
-        "shape": [8, 8],
+        "shape": [32 * 6144, 4096],
         "dtype": "F32",
         "input_axis": 1,
         "op": "qkv",

@@ -256,7 +256,7 @@ def test_rows_that_do_not_go_together_are_refused(content: str, told: str) -> No
 
 
 def judged(
-    saving: float, device: str, pattern: str, weights: str, parameters: float, **options: float
+    saving: float, device: str, pattern: str, weights: str, parameters: float, **options: Any
 ) -> Judgement:
     evidence, software = accuracy_evidence(pattern, parameters), software_status(device, pattern, weights)
     return judge_claim(saving, evidence, software, **options)
