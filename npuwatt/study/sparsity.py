@@ -240,9 +240,9 @@ def _phase_saving(asked: Question, device: Device, dense: PhaseTable, sparse: Ph
 
 
 def batch_saving(asked: Question, device: Device) -> BatchSaving:
-    """What the zeros of a question save at batches of 1 to 512, each on as many devices as it needs without them."""
+    """What the zeros of a question save at batches of 1 to 512 (or one for each group of devices, if these are more), each on as many devices as it needs without them."""
     least = float(np.max(asked.sharing.groups))
-    batch = column([batch for batch in BATCHES if batch >= least])
+    batch = column([batch for batch in BATCHES if batch >= least] or [least])
     request = replace(asked.request, batch=batch)
     dense = result_of(asked, device, request=replace(request, zeros=None), limits=False)
     count = np.where(dense.fits, dense.devices, 1.0)

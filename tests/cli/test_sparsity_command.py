@@ -333,3 +333,10 @@ def test_a_comparison_with_zeros_says_where_they_are_judged(quick: Quick) -> Non
     assert "npuwatt sparsity" not in quick(*asked).out
     for zeros in (("--pattern", "2:4"), ("--activation-density", "0.5")):
         assert "note: zeros: 'npuwatt sparsity' sets them against dense weights" in quick(*asked, *zeros).out
+
+
+def test_more_groups_of_devices_than_the_sweep_has_sequences_is_one_batch(quick: Quick) -> None:
+    asked = ("sparsity", "gpu", "--devices", "1024", "--data-parallel", "1024", "--batch", "1024")
+    (result,) = said(quick, *asked)["results"]
+    assert [one["batch"] for one in result["batches"]] == [1024]
+    assert quick(*asked).code == 0
