@@ -103,6 +103,9 @@ def _tensor(here: str, entry: Any) -> TensorDensity:
     shares = given(
         "conformity", _are_shares(entry.get("conformity")), "shares from 0 to 1, or null, by pattern"
     )
+    density = float(given("density", _is_share(entry.get("density")), "a share from 0 to 1"))
+    most = min((_most(name) for name, share in shares.items() if share == 1), default=1.0)
+    given("density", density <= most + 1e-6, f"{most:g} at most, as its pattern leaves")
     channels = entry.get("density_by_input")
     if channels is not None:
         inputs = shape[-1] if axis == 1 else shape[-2]
@@ -114,7 +117,7 @@ def _tensor(here: str, entry: Any) -> TensorDensity:
         dtype=given("dtype", isinstance(entry.get("dtype"), str), "a number type"),
         input_axis=int(axis),
         op=op,
-        density_fraction=float(given("density", _is_share(entry.get("density")), "a share from 0 to 1")),
+        density_fraction=density,
         conformity_fraction=shares,
         by_input_fraction=None if channels is None else np.array(channels, dtype=np.float64),
     )
@@ -122,6 +125,12 @@ def _tensor(here: str, entry: Any) -> TensorDensity:
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _most(pattern: str) -> float:
+    """Density that a pattern like 2:4 leaves at most."""
+    kept, _, group = pattern.partition(":")
+    return int(kept) / int(group) if kept.isdecimal() and group.isdecimal() and int(group) else 1.0
 
 
 def _are_shares(values: Any) -> bool:

@@ -265,6 +265,9 @@ def _four_bits(
 ) -> Matrix:  # fmt: skip
     """Codes less their zero codes: `zeros` (groups, outputs) by the group `of_input` (inputs,), or 8 everywhere."""
 
+    if layout in ("gptq", "awq") and outputs % 8:  # eight codes a word
+        raise LayoutError("packed codes whose outputs are no multiple of 8")
+
     def chunks() -> Iterator[Words]:
         for here in _steps(outputs, len(of_input)):
             found = np.ascontiguousarray(codes(here))

@@ -103,6 +103,8 @@ def _input_axis(module: str, modules: Mapping[str, Matrix], is_transposed: bool)
         return 0 if is_transposed and re.search(r"\.c_(attn|fc|proj)$", module) else 1
     up, down = re.sub(r"down_proj$", "gate_up_proj", module), re.sub(r"gate_up_proj$", "down_proj", module)
     if up in modules and down in modules and up != down:
+        if len(modules[up].shape) != 3 or len(modules[down].shape) != 3:
+            raise LayoutError("stacked experts beside experts that are not")
         (_, a, b), (_, c, d) = modules[up].shape, modules[down].shape
         if (b, a) == (2 * c, d):
             return 0

@@ -126,6 +126,7 @@ def scan(
     checkpoint = open_checkpoint(path, _read_pickled)
     for option, target in (("--output", output), ("--densities", densities)):
         _check_kept(option, target, checkpoint.files)
+    _check_own(densities, output)
     found = answer(checkpoint, per_channel=per_channel, exact=exact, progress=_progress(quiet))
     record = scan_record(found)
     if densities is not None:
@@ -141,12 +142,23 @@ def scan(
 
 def _check_kept(option: str, target: str | None, files: tuple[str, ...]) -> None:
     """Fail before a checkpoint is overwritten by what is said about it."""
-    if (
-        target is not None
-        and os.path.exists(target)
-        and any(os.path.samefile(target, file) for file in files)
-    ):
+    if target is None or not os.path.exists(target):
+        return
+    folders = {os.path.realpath(os.path.dirname(file) or ".") for file in files}
+    name, folder = os.path.basename(target), os.path.realpath(os.path.dirname(target) or ".")
+    is_told = folder in folders and (name.endswith(".index.json") or name == "config.json")
+    if is_told or any(os.path.samefile(target, file) for file in files):
         raise NpuwattError(f"{option} {shown(target)}: is a file of the checkpoint; expected another")
+
+
+def _check_own(densities: str | None, output: str | None) -> None:
+    """Fail unless densities go into a file of their own."""
+    if densities is None:
+        return
+    if densities == "-" or (os.path.exists(densities) and not os.path.isfile(densities)):
+        raise NpuwattError(f"--densities {shown(densities)}: is no plain file; expected one")
+    if output is not None and os.path.realpath(output) == os.path.realpath(densities):
+        raise NpuwattError(f"--densities {shown(densities)}: is --output too; expected another file")
 
 
 def _read_pickled(path: str) -> list[Stored]:

@@ -274,7 +274,8 @@ def _as_measured(costs: OpCosts, dense: OpCosts, speedup: Array, headroom_w: Rea
     dense_j = reduce(np.add, dense.energy_j.values())
     least_s = np.maximum(dense.time_s, dense_j / headroom_w) / np.where(speedup > 0, speedup, np.inf)
     held = least_s > costs.time_s
-    slower = np.where(held, least_s, costs.time_s) / costs.time_s
+    took_s = np.where(costs.time_s > 0, costs.time_s, 1.0)  # sums over one device take none
+    slower = np.where(held, least_s, costs.time_s) / took_s
     limits_s = {name: seconds * slower for name, seconds in costs.limits_s.items()}
     return replace(costs, time_s=costs.time_s * slower, limits_s=limits_s)
 

@@ -31,6 +31,9 @@ class PackedWeights(Record):
         require.positive(most_tokens=self.most_tokens_count)
 
 
+MOST_SLOWER = 1e-3  # of a dense kernel: none that is slower would be measured
+
+
 class ZeroSkipping(Record):
     """How a device treats zeros, and which of them.
 
@@ -92,7 +95,11 @@ class ZeroSkipping(Record):
                 raise NpuwattError(
                     f"speedup: {shown(tokens)} given; expected tokens, a whole number like 4096"
                 )
-            require.positive(**{f"speedup.{tokens}": ratio})
+            require.within(MOST_SLOWER, 1 / MOST_SLOWER, **{f"speedup.{tokens}": ratio})
+        if len(set(map(int, self.speedup_ratio))) < len(self.speedup_ratio):
+            raise NpuwattError(
+                f"speedup: {', '.join(self.speedup_ratio)} given; expected each number of tokens once"
+            )
 
 
 class ZeroWork(Record):

@@ -45,7 +45,8 @@ def read_pickled(path: str) -> list[Stored]:
     seen: set[tuple[int, Any, Any]] = set()
     stored = []
     for name, tensor in _tensors(path, found):
-        place = (tensor.data_ptr(), tensor.dtype, tensor.shape)
+        has_place = tensor.layout is torch.strided and not tensor.is_meta
+        place = (tensor.data_ptr() if has_place else 0, tensor.dtype, tensor.shape)
         if place not in seen or not tensor.numel():
             seen.add(place)
             stored.append(_stored(path, name, tensor))
@@ -66,7 +67,8 @@ def _tensors(path: str, found: Any) -> Iterator[tuple[str, torch.Tensor]]:
 def _stored(path: str, name: str, tensor: torch.Tensor) -> Stored:
     dtype = _DTYPES.get(tensor.dtype)
     size_bytes = tensor.numel() * tensor.element_size()
-    if not name.isprintable() or dtype is None or tensor.layout is not torch.strided:
+    is_plain = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_neg()
+    if not name.isprintable() or dtype is None or not is_plain:
         raise NpuwattError(
             f"{path}: a tensor of type {tensor.dtype}, {tensor.layout}; expected plain numbers"
         )

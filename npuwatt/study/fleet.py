@@ -178,10 +178,20 @@ def fleet(
     if faults:
         raise RequestError(*faults)
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise", divide="ignore", invalid="ignore"):
             return _answered(asked, terms, base, demand, found, with_claims=claims)
     except FloatingPointError:
         raise RequestError("costs or carbon beyond any number; expected smaller values of --set") from None
+    except (
+        NpuwattError
+    ) as error:  # of a hall that holds by itself, and not at this load or at an end of a range
+        where = f"the hall {shown(site)} under these devices, or at an end of a range of its numbers"
+        raise RequestError(
+            *(
+                f"{where}: {fault}" if fault.startswith(("pue:", "it_load:")) else fault
+                for fault in error.faults
+            )
+        ) from error
 
 
 def case_of(found: Fleets) -> Case:

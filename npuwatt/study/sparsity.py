@@ -280,6 +280,8 @@ def break_even_density(asked: Question, device: Device, dense: Inference, device
 
 def crossing(density: Array, more_fraction: Array) -> BreakEven:
     """The highest density below which energy is saved, straight between points; `more_fraction` is energy over dense, less 1."""
+    fits = np.isfinite(more_fraction)
+    density, more_fraction = density[fits], more_fraction[fits]
     saves = more_fraction < -1e-9
     if not saves.any():
         same = bool(np.all(np.abs(more_fraction) < 1e-9))

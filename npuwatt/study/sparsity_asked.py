@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 HALF = 0.5  # density of a pattern that leaves it open, where none is given
 MOST_OFF = 2.0  # times more or fewer weights than the network has, in a file that still tells of it
 SAME_SIZE = 0.01  # how far the weights that a file counts may differ from those of the network
+
+LEAST_DENSITY = 1e-6
 
 
 class Asked(Record):
@@ -74,9 +75,9 @@ def zeros_asked(
 
 
 def _check_share(option: str, value: float | None) -> None:
-    if value is not None and not (math.isfinite(value) and 0 < value <= 1):
+    if value is not None and not LEAST_DENSITY <= value <= 1:
         raise RequestError(
-            f"{option}: {value:g} given; expected the share that is not zero, above 0 and at most 1"
+            f"{option}: {value:g} given; expected the share that is not zero, from {LEAST_DENSITY:g} to 1"
         )
 
 

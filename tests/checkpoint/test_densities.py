@@ -69,7 +69,7 @@ def test_what_a_scan_writes_is_what_is_read(tmp_path: Path, packed: Any, per_cha
 
 
 def test_an_op_is_the_mean_of_its_tensors_by_their_size(read: Any) -> None:
-    small = TENSOR | {"name": "a", "density": 1.0, "density_by_input": [1, 1, 1, 1]}
+    small = TENSOR | {"name": "a", "density": 1.0, "conformity": {}, "density_by_input": [1, 1, 1, 1]}
     large = TENSOR | {"name": "b", "shape": [24, 4], "density": 0.2, "density_by_input": [0.8, 0, 0, 0]}
     op = read(document(small, large)).by_op()["ffn_up"]
     assert op.elements == 128
@@ -164,3 +164,8 @@ def test_any_value_of_any_field_is_read_or_refused_and_nothing_else(
     else:
         for op in found.by_op().values():
             assert 0 <= op.density_fraction <= 1
+
+
+def test_a_density_that_its_pattern_cannot_have_is_refused(read: Any) -> None:
+    with pytest.raises(NpuwattError, match=r"density: '0\.9' given; expected 0\.5 at most"):
+        read(document(TENSOR | {"density": 0.9, "conformity": {"2:4": 1}, "density_by_input": None}))

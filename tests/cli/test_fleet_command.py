@@ -235,3 +235,15 @@ def test_the_main_assumptions_are_named_with_what_changes_them(quick: Quick) -> 
     ):
         assert address in line
     assert out.count("note: columns: ") == 1
+
+
+@pytest.mark.parametrize(
+    "change", ["parts.design_it=70MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"]
+)
+def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -> None:
+    done = quick("fleet", "gpu", "--set", f"datacenter.{change}")
+    assert (done.code, done.out) == (2, "")
+    told = done.err.strip().splitlines()
+    assert told[-1].startswith("npuwatt: ")
+    assert "hall" in told[-1]
+    assert not [line for line in told if not line.startswith(("npuwatt: ", "warning: "))]

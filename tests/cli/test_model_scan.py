@@ -305,3 +305,33 @@ def test_a_large_scan_stays_within_300_mb(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["linear_layers"]["density"] == 0
     assert int(done.stderr) < 300_000
+
+
+def test_densities_never_replace_what_is_no_file_of_theirs(quick: Quick, tmp_path: Path, packed: Any) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(packed({"fc1.weight": ("F32", np.ones((8, 8), np.float32))}))
+    (tmp_path / "config.json").write_text("{}")
+    os.mkfifo(tmp_path / "pipe")
+    same = str(tmp_path / "same.json")
+    for asked, said in (
+        (("--densities", str(tmp_path / "pipe")), "is no plain file"),
+        (("--densities", "-"), "is no plain file"),
+        (("--densities", str(tmp_path / "config.json")), "is a file of the checkpoint"),
+        (("-o", str(tmp_path / "config.json")), "is a file of the checkpoint"),
+        (("--densities", same, "-o", same), "is --output too"),
+    ):
+        done = quick("model", "scan", str(model), *asked)
+        assert (done.code, done.out) == (2, "")
+        assert said in done.err
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+def test_experts_that_are_stacked_in_part_are_not_read(quick: Quick, tmp_path: Path, packed: Any) -> None:
+    path = tmp_path / "model.safetensors"
+    up, down = np.ones((4, 8, 16), np.float32), np.ones((4, 8), np.float32)
+    path.write_bytes(
+        packed({"m.experts.gate_up_proj": ("F32", up), "m.experts.down_proj.weight": ("F32", down)})
+    )
+    done = quick("model", "scan", str(path))
+    assert done.code in (0, 2)
+    assert "has a bug" not in done.err

@@ -294,9 +294,9 @@ def test_a_pattern_that_was_found_and_that_nothing_runs_is_an_answer(quick: Quic
     [
         (("--pattern", "2:5"), "--pattern: '2:5' given; did you mean '2:4'?"),
         (("--pattern", "checkered"), "--pattern: 'checkered' given; expected one of dense, unstructured, 1:2, 2:4, 4:8, block"),
-        (("--density", "0"), "--density: 0 given; expected the share that is not zero, above 0 and at most 1"),
-        (("--density", "nan"), "--density: nan given; expected the share that is not zero, above 0 and at most 1"),
-        (("--activation-density", "1.5"), "--activation-density: 1.5 given; expected the share that is not zero, above 0 and at most 1"),
+        (("--density", "0"), "--density: 0 given; expected the share that is not zero, from 1e-06 to 1"),
+        (("--density", "nan"), "--density: nan given; expected the share that is not zero, from 1e-06 to 1"),
+        (("--activation-density", "1.5"), "--activation-density: 1.5 given; expected the share that is not zero, from 1e-06 to 1"),
         (("--pattern", "dense", "--density", "0.5"), "--pattern dense with --density 0.5: dense weights hold no zeros; expected another pattern"),
         (("--pattern", "2:4", "--density", "0.6"), "--pattern 2:4 with --density 0.6: 2:4 leaves 0.5 at most; expected a density up to that"),
         (("--densities", "d.json", "--pattern", "2:4"), "--densities with --pattern: the file tells it of each op; expected one of the two"),
@@ -340,3 +340,38 @@ def test_more_groups_of_devices_than_the_sweep_has_sequences_is_one_batch(quick:
     (result,) = said(quick, *asked)["results"]
     assert [one["batch"] for one in result["batches"]] == [1024]
     assert quick(*asked).code == 0
+
+
+def test_kernels_as_measured_hold_for_groups_of_devices_too(quick: Quick) -> None:
+    asked = ("compare", "gpu", "--pattern", "2:4", "--batch", "2", "--devices", "2", "--data-parallel", "2")
+    (result,) = said(quick, *asked)["results"]
+    assert result["energy_per_output_token_j"] > 0
+
+
+def test_points_that_do_not_fit_have_no_part_in_a_break_even(quick: Quick) -> None:
+    asked = (
+        "sparsity",
+        "sparse-npu",
+        "-n",
+        "mixtral-8x7b",
+        "--batch",
+        "64",
+        "--density",
+        ".5",
+        "--activation-density",
+        ".5",
+    )
+    (result,) = said(quick, *asked)["results"]
+    assert result["break_even_density"] is None or 0 < result["break_even_density"] <= 1
+
+
+def test_a_density_or_a_kernel_that_cannot_be_is_one_line(quick: Quick) -> None:
+    for asked, told in (
+        (("--density", "1e-17"), "--density: 1e-17 given"),
+        (("--set", "devices.gpu.sparsity.speedup.1=1e-308"), "expected a number from 0.001"),
+    ):
+        done = quick(
+            "sparsity", "gpu", "--pattern", "unstructured" if asked[0] == "--density" else "2:4", *asked
+        )
+        assert (done.code, done.out) == (2, "")
+        assert told in done.err
