@@ -25,7 +25,7 @@ from npuwatt.errors import NpuwattError
         ),
         (
             {"speedup_ratio": {"8": 0.0}, "mechanism": "n-m", "patterns": ("2:4",)},
-            "speedup.8: 0 given; expected a finite",
+            "speedup.8: 0 given; expected a number from 0.001 to 1000",
         ),
         ({"packed": PackedWeights(weights=("int4",), most_tokens_count=1.0)}, "packed: given for none"),
         ({"format": "zip"}, "format: 'zip' given; expected one of dense, bitmask"),
