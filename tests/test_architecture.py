@@ -24,6 +24,7 @@ FLOORS = {
     "workload": 3,
     "checkpoint": 3,
     "datacenter": 3,
+    "handset": 3,
     "device": 4,
     "study": 5,
     "explore": 6,
@@ -34,7 +35,7 @@ FLOORS = {
     "__main__": 11,
 }
 GROUND = {"", "errors", "arrays", "record", "require", "units"}
-MODELS = {"workload": GROUND, "checkpoint": GROUND, "datacenter": GROUND, "device": GROUND | {"workload"}}
+MODELS = {"workload": GROUND, "checkpoint": GROUND, "datacenter": GROUND, "handset": GROUND, "device": GROUND | {"workload"}}
 # Numbers that need no unit: counts and shares whose name is a term of the field, and evidence of any unit.
 PLAIN = {
     "batch", "input_len", "output_len", "output_tokens", "all_tokens", "tokens", "layers", "devices", "devices_needed",

@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("npuwatt.cli.audit", "Fit a device and its serving stack to measured runs."),
     "presets": (
         "npuwatt.cli.presets",
-        "Devices, networks, stacks, datacenters, grids and constants, and where each number comes from.",
+        "Devices, networks, stacks, handsets, profiles, datacenters, grids and constants, and where each number comes from.",
     ),
     "model": ("npuwatt.cli.model", "Networks of your own."),
     "schema": ("npuwatt.cli.schema", "Print the JSON Schema (2020-12) that a command's JSON passes."),

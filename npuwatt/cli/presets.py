@@ -9,7 +9,7 @@ import typer
 from npuwatt.cli import options as o
 from npuwatt.cli.emit import check_format, check_output, emit
 
-ABOUT = """Devices, networks, stacks, datacenters, grids and constants: what there is, and where each number comes from.
+ABOUT = """Devices, networks, stacks, handsets, profiles, datacenters, grids and constants: what there is, and where each number comes from.
 
 \b
   npuwatt presets list
@@ -27,7 +27,7 @@ _FOLDER = Annotated[
     str | None,
     typer.Argument(
         metavar="[FOLDER]",
-        help="devices, networks, stacks, datacenters, grids or constants.",
+        help="devices, networks, stacks, handsets, profiles, datacenters, grids or constants.",
         show_default="all of them",
     ),
 ]

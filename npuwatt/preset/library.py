@@ -14,7 +14,7 @@ from npuwatt.errors import PresetError, did_you_mean, shown
 from npuwatt.preset.load import Document, parse_yaml, read_bytes, read_yaml
 from npuwatt.record import Record
 
-FOLDERS = ("devices", "networks", "stacks", "datacenters", "grids", "constants")
+FOLDERS = ("devices", "networks", "stacks", "handsets", "profiles", "datacenters", "grids", "constants")
 EVIDENCE_CLASSES = ("calibrated", "datasheet", "projected")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

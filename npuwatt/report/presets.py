@@ -13,6 +13,8 @@ Record = dict[str, Any]
 _SAID = {
     "devices": ("class", "evidence"),
     "stacks": ("about",),
+    "handsets": ("class", "about"),
+    "profiles": ("about",),
     "datacenters": ("about",),
     "grids": ("about",),
 }  # beside the name in a list; else the kind

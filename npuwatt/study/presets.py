@@ -24,6 +24,7 @@ from npuwatt.study.scenario import (
     load_device,
     load_grid,
     load_grids,
+    load_handset,
     load_network,
     load_stack,
 )
@@ -46,6 +47,8 @@ _FOLDER_OF = {
     "stack": "stacks",
     "constants": "constants",
     "datacenter": "datacenters",
+    "handset": "handsets",
+    "profile": "profiles",
     "interval": "constants",
     "cooling": "constants",
     "money": "constants",
@@ -86,6 +89,8 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
         return load_stack(name, folders=presets)
     if folder == "datacenters":
         return load_datacenter(name, folders=presets)
+    if folder == "handsets":
+        return load_handset(name, folders=presets)
     if folder == "grids":
         return load_grids(name) if name in library.index()["grids"] else load_grid(name, folders=presets)
     if folder == "constants":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from npuwatt.datacenter.facility import Facility
     from npuwatt.datacenter.tco import Money, Prices
     from npuwatt.device.stack import Stack
+    from npuwatt.handset.network import Handset
 
 T = TypeVar("T", bound=Record)
 
@@ -160,6 +161,7 @@ def _config_preset(path: str) -> library.Preset:
 def load_stack(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Stack]:
     """Serving software by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
     from npuwatt.device.stack import Stack
+    from npuwatt.handset.network import Handset
 
     preset = library.find("stacks", typed, folders)
     kind = preset.header("kind")
@@ -179,6 +181,17 @@ def load_datacenter(
     if kind != Facility.kind:
         raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Facility.kind}")
     return _choose(typed, preset, Facility, changed(preset.document, changes, "datacenter"))
+
+
+def load_handset(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Handset]:
+    """A phone or its like by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
+    from npuwatt.handset.network import Handset
+
+    preset = library.find("handsets", typed, folders)
+    kind = preset.header("kind")
+    if kind != Handset.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Handset.kind}")
+    return _choose(typed, preset, Handset, changed(preset.document, changes, "handset"))
 
 
 def load_cooling() -> Chosen[Cooling]:

@@ -27,6 +27,7 @@ from npuwatt.study.scenario import (
     load_datacenter,
     load_device,
     load_grids,
+    load_handset,
     load_network,
     load_stack,
 )
@@ -73,6 +74,8 @@ def loaded(folder: str, name: str) -> Chosen[Any]:
         return load_stack(name)
     if folder == "datacenters":
         return load_datacenter(name)
+    if folder == "handsets":
+        return load_handset(name)
     if folder == "grids":
         return load_grids(name)
     return load_device(name) if folder == "devices" else load_network(name)
@@ -109,6 +112,8 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
         "networks": ("transformer", "convnet"),
         "stacks": ("stack",),
         "datacenters": ("datacenter",),
+        "handsets": ("handset",),
+        "profiles": ("profile",),
         "grids": ("grids",),
         "constants": (
             "constants",
@@ -180,7 +185,7 @@ def test_files_are_lower_case_with_dashes_and_speak_to_their_reader(path: Path) 
     assert max(map(len, text.splitlines())) <= (200 if path.name == "sources.yaml" else 130)
 
 
-@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters"])
+@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters", "handsets", "profiles"])
 def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
     means: dict[str, str] = {}
     for name, entry in INDEX[folder].items():
