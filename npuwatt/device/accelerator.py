@@ -252,10 +252,8 @@ def _costs_with_zeros(chip: Accelerator, ops: OpTable, work: ZeroWork, devices: 
     told_s = run(stored, work.balanced_ratio).time_s
     waiting_s = run(stored, work.waiting_ratio).time_s
     costs = run(stored, work.time_ratio)
-    if np.any(work.speedup_ratio):
-        costs = _as_measured(
-            costs, _costs(chip, ops, devices), work.speedup_ratio, _headroom_w(chip) * devices
-        )
+    if chip.sparsity is not None and chip.sparsity.speedup_ratio and np.any(ops.power_held_fraction):
+        costs = _as_measured(costs, _costs(chip, ops, devices), work, _headroom_w(chip) * devices)
     metadata_j, handling_j = _metadata_j(chip, ops, work)
     energy_j = costs.energy_j | {"overhead": costs.energy_j["overhead"] + handling_j}
     lost_s = {
@@ -266,13 +264,17 @@ def _costs_with_zeros(chip: Accelerator, ops: OpTable, work: ZeroWork, devices: 
     return replace(costs, energy_j=energy_j, metadata_j=metadata_j + handling_j, lost_s=lost_s)
 
 
-def _as_measured(costs: OpCosts, dense: OpCosts, speedup: Array, headroom_w: Real) -> OpCosts:
-    """Costs of ops that are no faster than dense ones times a measured speed-up, 0 where there is none.
+def _as_measured(costs: OpCosts, dense: OpCosts, work: ZeroWork, headroom_w: Real) -> OpCosts:
+    """Costs of ops that are no faster than dense ones times a measured speed-up.
 
-    Dense kernels were timed under the power limit of their board, so what that adds to their time counts.
+    Dense kernels were timed under the power limit of their board, so what that adds to their time counts. Dense ops
+    between N:M kernels gain nothing from the power that those spare, or the phase would gain more than the kernels.
+    Kernels that unpack fewer bytes were not timed so; their bytes tell.
     """
+    most = np.where(work.stored_ratio < 1, np.inf, 1.0)
+    most = np.where(work.speedup_ratio > 0, work.speedup_ratio, most)
     dense_j = reduce(np.add, dense.energy_j.values())
-    least_s = np.maximum(dense.time_s, dense_j / headroom_w) / np.where(speedup > 0, speedup, np.inf)
+    least_s = np.maximum(dense.time_s, dense_j / headroom_w) / most
     held = least_s > costs.time_s
     took_s = np.where(costs.time_s > 0, costs.time_s, 1.0)  # sums over one device take none
     slower = np.where(held, least_s, costs.time_s) / took_s

@@ -108,7 +108,10 @@ def with_zeros(ops: Sequence[Op], zeros: Zeros | None) -> list[Op]:
         if name not in holders:
             close = did_you_mean(name, holders) or f"; expected one of {', '.join(holders)}"
             raise NpuwattError(f"by_op: {shown(name)} is no op with weights here{close}")
-    return [_with(op, zeros.by_op.get(op.name, zeros)) if op.kind in STORED else op for op in ops]
+    found = [_with(op, zeros.by_op.get(op.name, zeros)) if op.kind in STORED else op for op in ops]
+    if not any(group_of(op.pattern) for op in found):
+        return found
+    return [op._replace(power_held_fraction=1.0) for op in found]
 
 
 def _with(op: Op, zeros: Zeros) -> Op:

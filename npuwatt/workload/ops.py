@@ -50,6 +50,9 @@ class Op(NamedTuple):
     activation_density: Real = 1.0  # the same of its inputs
     density_covariance: Real = 0.0  # of the two over input channels: what their product leaves out
     weights_stall_ratio: Real = 0.0  # time that kernels lose on weights, over what memory takes to bring them
+    power_held_fraction: Real = (
+        0.0  # 1 where N:M kernels run in its phase: what power they spare speeds up no op
+    )
 
     @property
     def numbers(self) -> tuple[Real, ...]:
@@ -90,6 +93,7 @@ class OpTable(Record):
     activation_density: Array
     density_covariance: Array
     weights_stall_ratio: Array
+    power_held_fraction: Array
 
     @property
     def effectual_density(self) -> Array:
@@ -98,9 +102,9 @@ class OpTable(Record):
 
     @property
     def has_zeros(self) -> bool:
-        """Whether anything is said of zeros: a pattern of weights, or a density of activations."""
+        """Whether anything is said of zeros: a pattern of weights, a density of activations, or N:M kernels beside."""
         return any(pattern != "dense" for pattern in self.patterns) or bool(
-            np.any(self.activation_density < 1)
+            np.any(self.activation_density < 1) or np.any(self.power_held_fraction)
         )
 
     @property

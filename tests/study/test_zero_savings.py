@@ -196,6 +196,28 @@ def test_a_gpu_is_never_faster_with_2_of_4_than_was_measured_of_its_kind_unless_
     assert np.nanmax(batch_saving(perfect, perfect.devices[0].record).speedup_ratio) > 1.22
 
 
+@pytest.mark.parametrize(
+    ("device", "most"), [(GPU, 1.6), ("a10", 1.6), ("h100-sxm", 1.22), ("h200-sxm", 1.22)]
+)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"network": "qwen3-0.6b", "batch": 64},
+        {"batch": 100_000, "input_len": 1},
+        {"network": "mixtral-8x7b", "batch": 8, "input_len": 30_000},
+        {"network": "qwen3-0.6b", "batch": 256, "mode": "serving"},
+    ],
+    ids=str,
+)
+def test_no_phase_gains_more_than_its_kernels_even_where_a_power_limit_held_the_dense_one(
+    device: str, most: float, request_: dict[str, Any]
+) -> None:
+    (answer,) = sparsity([device], pattern="2:4", **request_).answers
+    assert answer.phases
+    for phase in answer.phases:
+        assert phase.dense.time_s / phase.sparse.time_s <= most * (1 + 1e-9), phase
+
+
 def test_half_of_all_weights_lie_below_two_thirds_of_sigma() -> None:
     # Quartile of the normal distribution, 0.6745; shape 1.5 by quadrature: 0.607, with 5.5 % of the squared norm.
     near = sparsity([CANNOT], **HALF).near_zero
