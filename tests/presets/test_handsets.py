@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_what_a_skin_of_42_degrees_sheds(name: str, least: float, most: float) -
 
 @pytest.mark.parametrize(("name", "published_w"), [("small-phone", 2.0), ("tablet", 4.5)])
 def test_the_sustainable_power_of_the_kernel_documentation_is_predicted(
-    name: str, published_w: float, record_property: pytest.RecordProperty
+    name: str, published_w: float, record_property: Callable[[str, object], None]
 ) -> None:
     # Linux, power_allocator.rst: "around 2000 mW" for a 4-inch phone, "around 4500 mW" for a 10-inch tablet, of the chip.
     # It tells neither limit, nor room, nor size: a factor of 1.5, as spreading alone may be off.
