@@ -35,7 +35,13 @@ FLOORS = {
     "__main__": 11,
 }
 GROUND = {"", "errors", "arrays", "record", "require", "units"}
-MODELS = {"workload": GROUND, "checkpoint": GROUND, "datacenter": GROUND, "handset": GROUND, "device": GROUND | {"workload"}}
+MODELS = {
+    "workload": GROUND,
+    "checkpoint": GROUND,
+    "datacenter": GROUND,
+    "handset": GROUND,
+    "device": GROUND | {"workload"},
+}
 # Numbers that need no unit: counts and shares whose name is a term of the field, and evidence of any unit.
 PLAIN = {
     "batch", "input_len", "output_len", "output_tokens", "all_tokens", "tokens", "layers", "devices", "devices_needed",
