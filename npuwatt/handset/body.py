@@ -93,10 +93,8 @@ def body(handset: Handset, *, rated_w: Real, ambient_k: Real, in_case: bool) -> 
 def shed_w(air: Air, rise_k: Array) -> Array:
     """Heat that the surface gives to the room at a rise over it; any shapes that broadcast.
 
-    Source
-    ------
-    Incropera and DeWitt, Fundamentals of Heat and Mass Transfer, chapters 1 and 9: radiation of a small
-    grey body in large surroundings; natural convection in laminar flow grows as rise^(5/4).
+    Laws: Stefan and Boltzmann, for a small grey body in large surroundings; natural convection in laminar flow,
+    which grows as rise^(5/4).
     """
     room = air.ambient_k
     fourth = ((rise_k + 4.0 * room) * rise_k + 6.0 * room * room) * rise_k + 4.0 * room * room * room

@@ -1,0 +1,70 @@
+"""Devices in a handset as a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npuwatt import __version__
+from npuwatt.report.records import device_record, number, preset_records, request_record
+from npuwatt.study.confidence import LEVEL
+from npuwatt.study.phone import Phone, PhoneAnswer
+
+Record = dict[str, Any]
+
+
+def phone_record(found: Phone) -> Record:
+    """Devices in a handset as the record of schema npuwatt.phone/1."""
+    asked, chosen = found.question, found.handset
+    cited = asked.citations | chosen.citations
+    used = {"name": chosen.preset.name, "folder": chosen.preset.folder, "sha256": chosen.preset.sha256}
+    return {
+        "schema": "npuwatt.phone/1",
+        "npuwatt": __version__,
+        "request": request_record(asked),
+        "handset": {
+            "handset": chosen.preset.name,
+            "title": chosen.preset.header("name"),
+            "other_w": number(chosen.record.other_w),
+            "in_case": found.in_case,
+            "limit_k": found.limit_k,
+            "junction_limit_k": number(chosen.record.junction_limit_k),
+            "ambient_k": found.ambient_k,
+            "start_k": found.start_k,
+            "session_s": found.session_s,
+            "governor": found.governor,
+        },
+        "results": [_result(answer) for answer in found.answers],
+        "notes": [*asked.notes, *asked.warnings, *found.warnings],
+        "presets": [*preset_records(asked), used],
+        "sources": [{"key": key, "citation": text} for key, text in sorted(cited.items())],
+    }
+
+
+def _result(answer: PhoneAnswer) -> Record:
+    course, steady = answer.course, answer.steady
+    return {
+        **device_record(answer.device),
+        "rated_w": answer.rated_w,
+        "demand_w": answer.demand_w,
+        "tokens_per_s": float(answer.rate.at(answer.demand_w)),
+        "steady_w": number(steady.power_w),
+        "steady_bound_by": str(steady.bound_by[0, 0]),
+        "steady_tokens_per_s": float(answer.rate.at(steady.power_w)[0, 0]),
+        "reaching_w": answer.reaching_w,
+        "reaches_s": number(course.reaches_s),
+        "overshoot_k": number(course.overshoot_k),
+        "runs_away": bool(course.runs_away[0, 0]),
+        "tokens": [{"within_s": seconds, "tokens": tokens} for seconds, tokens in answer.tokens.items()],
+        "confidence": {
+            "class": answer.confidence.name,
+            "level_fraction": LEVEL,
+            **{name: {"low": low, "high": high} for name, (low, high) in answer.confidence.ratios.items()},
+        },
+        "course": {
+            "time_s": course.time_s.tolist(),
+            "skin_k": course.kept_k["skin"][0].tolist(),
+            "die_k": course.kept_k["die"][0].tolist(),
+            "power_w": course.power_w[0].tolist(),
+            "tokens_per_s": answer.rate.at(course.power_w[0]).tolist(),
+        },
+    }
