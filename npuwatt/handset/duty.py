@@ -92,7 +92,9 @@ class Profile(Record):
             other=self.other_w,
         )  # fmt: skip
         require.positive(
-            tokens_in=self.tokens_in_count, tokens_out=self.tokens_out_count, load_rate=self.load_rate_bytes_per_s
+            tokens_in=self.tokens_in_count,
+            tokens_out=self.tokens_out_count,
+            load_rate=self.load_rate_bytes_per_s,
         )
 
 
@@ -148,7 +150,8 @@ def duty(profile: Profile, response: Response) -> Duty:
     """
     power_w: dict[str, Real] = dict.fromkeys(PARTS, 0.0)
     busy: dict[str, Real] = {"listening": 0.0, "checking": 0.0}
-    true, false = profile.events_per_s, np.zeros(())
+    true: Real = profile.events_per_s
+    false: Real = 0.0
     if (listener := profile.listener) is not None:
         busy["listening"] = listener.looks_per_s * listener.time_s
         power_w["sensor"] = listener.sensor_w
