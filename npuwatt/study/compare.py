@@ -67,7 +67,7 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
     """
     asked = question(names, **options)
     check_dealt(asked.sharing, asked.request)
-    answers = tuple(_answer(asked, device) for device in asked.devices)
+    answers = tuple(answer_of(asked, device) for device in asked.devices)
     article = None
     if asked.constants == "article":
         from npuwatt.study.article import claims
@@ -76,7 +76,14 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
     return Comparison(question=asked, answers=answers, article=article)
 
 
-def _answer(asked: Question, device: Chosen[Device]) -> Answer:
+def answer_of(asked: Question, device: Chosen[Device]) -> Answer:
+    """What a question costs on one device, and what must be said of it.
+
+    Raises
+    ------
+    RequestError
+        The device cannot compute the number types of the request, or its answer is no finite number.
+    """
     try:
         with np.errstate(all="ignore"):
             result = answered(asked, device.record)

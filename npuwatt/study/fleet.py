@@ -17,7 +17,7 @@ from npuwatt.device.evaluate import Device, host_of
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
-from npuwatt.study.fleet_curve import replica
+from npuwatt.study.fleet_curve import is_capped, replica
 from npuwatt.study.fleet_figures import BASES, OWNERSHIPS, SAME, Case, Figures, Site, Terms, Unit, figures
 from npuwatt.study.fleet_inputs import (
     OWNERS,
@@ -36,6 +36,7 @@ from npuwatt.study.fleet_inputs import (
 from npuwatt.study.fleet_ranking import Ranking, rank
 from npuwatt.study.question import Options, Question, check_dealt, question
 from npuwatt.study.scenario import Chosen
+from npuwatt.workload.request import MOST_BATCH
 
 if TYPE_CHECKING:
     from npuwatt.study.fleet_claims import Claims
@@ -323,7 +324,7 @@ def _answer(one: _Found, result: Figures, first: Figures, base: Ground, terms: T
     return FleetAnswer(
         device=one.device, unit=one.unit, figures=result, priced=one.priced, is_made_assumed=one.is_made_assumed,
         confidence=one.confidence, change=change, pays_back_s=pays_back,
-        notes=tuple(_notes(one, result, first, base)),
+        notes=tuple(_notes(one, result, first, base, terms)),
     )  # fmt: skip
 
 
@@ -346,9 +347,14 @@ def _pays_back_s(own: Figures, first: Figures, base: Ground) -> float | None:
     )  # fmt: skip
 
 
-def _notes(one: _Found, result: Figures, first: Figures, base: Ground) -> list[str]:
+def _notes(one: _Found, result: Figures, first: Figures, base: Ground, terms: Terms) -> list[str]:
     cooling, metrics = base.site.cooling, result.metrics
     notes = []
+    if is_capped(one.unit.curve, terms.limits):
+        notes.append(
+            f"a replica would take more than {MOST_BATCH:,} sequences, the most that is computed; no limit and no "
+            "memory holds it back"
+        )
     servers = metrics["provisioned_it_w"] / metrics["devices_count"] * base.site.planning.server_devices_count
     server_w = float(np.max(servers))
     if not np.all(rungs_that_hold(cooling, server_w)[result.hall.rung]):

@@ -26,6 +26,7 @@ from npuwatt.study.scenario import (
     load_grids,
     load_handset,
     load_network,
+    load_profile,
     load_stack,
 )
 from npuwatt.workload.network import Network
@@ -91,6 +92,8 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
         return load_datacenter(name, folders=presets)
     if folder == "handsets":
         return load_handset(name, folders=presets)
+    if folder == "profiles":
+        return load_profile(name, folders=presets)
     if folder == "grids":
         return load_grids(name) if name in library.index()["grids"] else load_grid(name, folders=presets)
     if folder == "constants":

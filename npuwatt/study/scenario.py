@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from npuwatt.datacenter.facility import Facility
     from npuwatt.datacenter.tco import Money, Prices
     from npuwatt.device.stack import Stack
+    from npuwatt.handset.duty import Profile
     from npuwatt.handset.network import Handset
 
 T = TypeVar("T", bound=Record)
@@ -191,6 +192,17 @@ def load_handset(typed: str, *, changes: Sequence[str] = (), folders: Iterable[s
     if kind != Handset.kind:
         raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Handset.kind}")
     return _choose(typed, preset, Handset, changed(preset.document, changes, "handset"))
+
+
+def load_profile(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Profile]:
+    """What is noticed and answered all day, by name or path; `changes` are `ADDRESS=VALUE` edits of its addresses."""
+    from npuwatt.handset.duty import Profile
+
+    preset = library.find("profiles", typed, folders)
+    kind = preset.header("kind")
+    if kind != Profile.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Profile.kind}")
+    return _choose(typed, preset, Profile, changed(preset.document, changes, "profile"))
 
 
 def load_cooling() -> Chosen[Cooling]:

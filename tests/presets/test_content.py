@@ -29,6 +29,7 @@ from npuwatt.study.scenario import (
     load_grids,
     load_handset,
     load_network,
+    load_profile,
     load_stack,
 )
 from npuwatt.study.sparse_software import SparseSoftware
@@ -76,6 +77,8 @@ def loaded(folder: str, name: str) -> Chosen[Any]:
         return load_datacenter(name)
     if folder == "handsets":
         return load_handset(name)
+    if folder == "profiles":
+        return load_profile(name)
     if folder == "grids":
         return load_grids(name)
     return load_device(name) if folder == "devices" else load_network(name)
@@ -185,7 +188,7 @@ def test_files_are_lower_case_with_dashes_and_speak_to_their_reader(path: Path) 
     assert max(map(len, text.splitlines())) <= (200 if path.name == "sources.yaml" else 130)
 
 
-@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters", "handsets"])
+@pytest.mark.parametrize("folder", ["devices", "networks", "stacks", "datacenters", "handsets", "profiles"])
 def test_names_and_aliases_mean_one_preset_each(folder: str) -> None:
     means: dict[str, str] = {}
     for name, entry in INDEX[folder].items():

@@ -75,6 +75,35 @@ def test_the_batch_is_the_largest_that_meets_the_limit(device: str) -> None:
     assert tpots[0] <= 30e-3 < tpots[1]
 
 
+def test_a_replica_takes_as_many_sequences_as_its_limits_allow_however_many() -> None:
+    answer = fleet(["b200-sxm"], devices=1).answers[0]  # TPOT within 50 ms, TTFT within 2 s
+    batch = round(value(answer.figures, "batch"))
+    assert batch > 512
+    one, more = (
+        compare(["b200-sxm"], batch=asked, devices=1, mode="serving").answers[0].result
+        for asked in (batch, batch + 1)
+    )
+    assert one.fits.all()
+    assert one.tpot_s.item() <= 50e-3
+    assert one.ttft_s.item() <= 2
+    assert not more.fits.all() or more.tpot_s.item() > 50e-3 or more.ttft_s.item() > 2
+    assert not any("sequences" in note for note in answer.notes)
+
+
+def test_a_batch_that_nothing_holds_back_is_told_as_such() -> None:
+    answer = fleet(
+        ["gpu"],
+        network="smollm2-135m",
+        input_len=1,
+        output_len=1,
+        tpot="1000s",
+        ttft="1000s",
+        demand="1e9req/s",
+    ).answers[0]
+    assert value(answer.figures, "batch") == 1_000_000
+    assert any("more than 1,000,000 sequences" in note for note in answer.notes)
+
+
 def test_replicas_carry_the_peak_with_headroom_and_one_fewer_would_not() -> None:
     for answer in four().answers:
         found = answer.figures
@@ -179,9 +208,10 @@ def test_buying_against_renting_is_told_where_both_prices_are_known_and_the_hall
     assert fleet(["gpu"], ownership="colocation").answers[0].figures.metrics["buying_break_even_s"] is None
 
 
-def test_as_many_groups_as_a_batch_may_hold_and_more_are_served() -> None:
+def test_many_groups_take_as_many_sequences_each_as_one_alone() -> None:
+    alone = value(fleet(["gpu"], devices=1).answers[0].figures, "batch")
     found = fleet(["gpu"], devices=600, data_parallel=600, demand="1e12token/day").answers[0]
-    assert value(found.figures, "batch") == 600
+    assert 600 * alone <= value(found.figures, "batch") < 600 * (alone + 1)
 
 
 def test_hours_of_a_default_h100_cost_what_the_books_say_without_energy() -> None:
