@@ -42,6 +42,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "npuwatt.cli.fleet",
         "Servers, hall, dollars, carbon and water for a demand, device by device.",
     ),
+    "phone": (
+        "npuwatt.cli.phone",
+        "How warm a handset gets while a chip in it works, and how many tokens that leaves.",
+    ),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from npuwatt.arrays import Array, Real
 from npuwatt.handset.network import Allocator, Handset, Trips
 
 Kind: TypeAlias = Literal["none", "trips", "allocator"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Free:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -155,12 +156,10 @@ def course(
     parts = []
     for first in range(0, points, _CHUNK):
         part = slice(first, min(first + _CHUNK, points))
-        own = tuple(picked(value, part) for value in given)
+        own: Any = (picked(value, part) for value in given)
         parts.append(_chunk(*own, part.stop - first, duration_s, periods, governor, in_case, series))
     time_s = np.linspace(0.0, duration_s, periods + 1)
-    return Course(
-        time_s=time_s, **{name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
-    )
+    return Course(time_s=time_s, **{name: np.concatenate([one[name] for one in parts]) for name in parts[0]})
 
 
 def check_limit(limit_k: Real, ambient_k: Real) -> None:
@@ -343,7 +342,9 @@ def _flat(parts: Body, points: int) -> Body:
             for name in names_of(law)
         }
 
-    return replace(parts, air=replace(parts.air, **own(parts.air)), leak=replace(parts.leak, **own(parts.leak)))
+    return replace(
+        parts, air=replace(parts.air, **own(parts.air)), leak=replace(parts.leak, **own(parts.leak))
+    )
 
 
 def _energies(

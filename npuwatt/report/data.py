@@ -43,6 +43,12 @@ def lines_of(record: Record) -> list[Record]:
             for result in record["results"]
             for phase in result["phases"]
         ]
+    if record["schema"] == "npuwatt.phone/1":
+        return [
+            {name: result[name] for name in ("device", "preset")} | moment
+            for result in record["results"]
+            for moment in result["course"]
+        ]
     found: list[Record] = record[_LISTS[record["schema"]]]
     if record["schema"] == "npuwatt.compare/1":  # phases have lines of their own in an estimate
         return [{name: value for name, value in line.items() if name != "phases"} for line in found]

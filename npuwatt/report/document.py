@@ -14,6 +14,7 @@ class Table(Record):
     left: tuple[str, ...] = ()  # columns of words, set flush left; numbers are flush right
     keys: int = 1
     bars: tuple[str, ...] = ()  # columns of bars, whose letters a terminal colours
+    drawn: tuple[str, ...] = ()  # columns of a chart, which only a terminal shows
 
 
 class Report(Record):

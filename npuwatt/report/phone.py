@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from npuwatt import __version__
 from npuwatt.report.records import device_record, number, preset_records, request_record
 from npuwatt.study.confidence import LEVEL
@@ -42,6 +44,7 @@ def phone_record(found: Phone) -> Record:
 
 def _result(answer: PhoneAnswer) -> Record:
     course, steady = answer.course, answer.steady
+    power_w = np.append(course.power_w[0], course.power_w[0, -1])  # of the period that each moment begins
     return {
         **device_record(answer.device),
         "rated_w": answer.rated_w,
@@ -49,9 +52,11 @@ def _result(answer: PhoneAnswer) -> Record:
         "tokens_per_s": float(answer.rate.at(answer.demand_w)),
         "steady_w": number(steady.power_w),
         "steady_bound_by": str(steady.bound_by[0, 0]),
-        "steady_tokens_per_s": float(answer.rate.at(steady.power_w)[0, 0]),
+        "steady_tokens_per_s": number(answer.rate.at(np.minimum(steady.power_w, answer.demand_w))),
         "reaching_w": answer.reaching_w,
         "reaches_s": number(course.reaches_s),
+        "peak_skin_k": number(course.peak_skin_k),
+        "peak_die_k": number(course.peak_die_k),
         "overshoot_k": number(course.overshoot_k),
         "runs_away": bool(course.runs_away[0, 0]),
         "tokens": [{"within_s": seconds, "tokens": tokens} for seconds, tokens in answer.tokens.items()],
@@ -60,11 +65,11 @@ def _result(answer: PhoneAnswer) -> Record:
             "level_fraction": LEVEL,
             **{name: {"low": low, "high": high} for name, (low, high) in answer.confidence.ratios.items()},
         },
-        "course": {
-            "time_s": course.time_s.tolist(),
-            "skin_k": course.kept_k["skin"][0].tolist(),
-            "die_k": course.kept_k["die"][0].tolist(),
-            "power_w": course.power_w[0].tolist(),
-            "tokens_per_s": answer.rate.at(course.power_w[0]).tolist(),
-        },
-    }
+        "course": [
+            {"time_s": time_s, "skin_k": skin_k, "die_k": die_k, "power_w": power_w, "tokens_per_s": rate}
+            for time_s, skin_k, die_k, power_w, rate in zip(
+                course.time_s.tolist(), course.skin_k[0].tolist(), course.die_k[0].tolist(), power_w.tolist(),
+                answer.rate.at(power_w).tolist(), strict=True,
+            )
+        ],
+    }  # fmt: skip

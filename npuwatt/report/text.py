@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from npuwatt.record import replace
 from npuwatt.report.document import Report, Table
 
 
@@ -12,7 +13,20 @@ def plain(report: Report) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
+def _told(table: Table) -> Table:
+    """A table without what is only drawn."""
+    if not table.drawn:
+        return table
+    kept = [i for i, name in enumerate(table.columns) if name not in table.drawn]
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    )
+
+
 def _aligned(table: Table) -> list[str]:
+    table = _told(table)
     grid = (table.columns, *table.rows)
     widths = [max(len(row[i]) for row in grid) for i in range(len(table.columns))]
     left = {0, *(i for i, name in enumerate(table.columns) if name in table.left)}
@@ -29,7 +43,7 @@ def _aligned(table: Table) -> list[str]:
 def markdown(report: Report) -> str:
     """Tables as GitHub reads them."""
     blocks = [f"**{_escaped(report.heading)}**"]
-    for table in report.wide:
+    for table in map(_told, report.wide):
         aligns = [":--" if i == 0 or name in table.left else "--:" for i, name in enumerate(table.columns)]
         lines = [" | ".join(map(_escaped, row)) for row in (table.columns, *table.rows)]
         lines.insert(1, " | ".join(aligns))

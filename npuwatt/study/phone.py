@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from npuwatt import units
-from npuwatt.arrays import Array, column
+from npuwatt.arrays import Array, Real, column
 from npuwatt.device.evaluate import Device, host_of, rest_power_w
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
+from npuwatt.handset.governor import KINDS, Kind
 from npuwatt.handset.network import Handset
-from npuwatt.handset.thermal import Course, Sustained, course, power_reaching_w, sustainable
+from npuwatt.handset.steady import Sustained
+from npuwatt.handset.thermal import Course, course, power_reaching_w, sustainable
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.modes import result_of
-from npuwatt.study.question import Options, Question, changes_of, question
+from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
 HANDSET, MINUTES, AMBIENT_K = "large-phone", 5.0, 298.15
 WEIGHTS, ACTIVATIONS, KV_CACHE = "int4", "int8", "int8"  # as phones run language models
-GOVERNORS = ("none", "trips", "allocator")
 SESSIONS_S = (300.0, 1800.0)  # tokens are counted in 5 and in 30 minutes, and in the minutes asked for
 MOST_MINUTES = 24 * 60.0
 _AMBIENTS_K = (273.15, 318.15)
@@ -34,9 +35,9 @@ class Rate(Record):
     power_w: Array
     tokens_per_s: Array
 
-    def at(self, power_w: Array) -> Array:
-        """Rate at a mean power. Below the least power at which work is done at all, it works for a part of the time."""
-        return np.interp(power_w, self.power_w, self.tokens_per_s)
+    def at(self, power_w: Real) -> Array:
+        """Rate at a mean power, of its shape. Below the least power at which work is done at all, it works for a part of the time."""
+        return np.asarray(np.interp(power_w, self.power_w, self.tokens_per_s))
 
 
 class PhoneAnswer(Record):
@@ -100,20 +101,22 @@ def phone(
     power
         Demand of the chip in place of what its work draws: watts, or a share of its power cap, as in 50%.
     **options
-        As for `npuwatt.study.question.question`; weights are int4, activations and cache int8 where nothing
-        is said, the network is the handset's own, and `changes` may also be of `handset`.
+        As for `npuwatt.study.question.question`; where nothing is said the network is the handset's own,
+        weights are int4, activations and cache int8; and `changes` may also be of `handset`.
 
     Raises
     ------
     NpuwattError
         Something asked for does not exist or cannot be computed; its text says what would.
     """
-    if governor not in GOVERNORS:
-        near = did_you_mean(governor, GOVERNORS) or f"; expected one of {', '.join(GOVERNORS)}"
+    if governor not in KINDS:
+        near = did_you_mean(governor, KINDS) or f"; expected one of {', '.join(KINDS)}"
         raise RequestError(f"--governor: {shown(governor)} given{near}")
     if not 0 < minutes <= MOST_MINUTES:
         raise RequestError(f"--minutes: {minutes:g} given; expected more than 0 and at most {MOST_MINUTES:g}")
-    own, others = changes_of(options.get("changes", ()), "handset")
+    changes = options.get("changes", ())
+    own = [change.removeprefix("handset.") for change in changes if change.startswith("handset.")]
+    others = [change for change in changes if not change.startswith("handset.")]
     chosen = load_handset(handset, changes=own, folders=options.get("presets", ()))
     room_k = _temperature("--ambient", ambient)
     if not _AMBIENTS_K[0] <= room_k <= _AMBIENTS_K[1]:
@@ -128,7 +131,7 @@ def phone(
         raise RequestError(
             f"--start: {_celsius(start_k)} given; expected below the limit of {_celsius(limit_k)}"
         )
-    asked = _question(names, chosen, others, options)
+    asked = _question(names, chosen.record.network, others, options)
     session_s = 60.0 * minutes
     faults: list[str] = []
     found = []
@@ -150,13 +153,11 @@ def phone(
     )  # fmt: skip
 
 
-def _question(
-    names: Sequence[str], handset: Chosen[Handset], changes: Sequence[str], options: Options
-) -> Question:
+def _question(names: Sequence[str], network: str, changes: Sequence[str], options: Options) -> Question:
     if options.get("devices") not in (None, 1):
         raise RequestError(f"--devices: {options['devices']} given; expected 1, as a handset holds")
-    given: Options = {**options, "changes": changes, "devices": 1}
-    given.setdefault("network", handset.record.network)
+    given = options
+    given["network"], given["changes"], given["devices"] = options.get("network") or network, changes, 1
     given["weights"] = options.get("weights") or WEIGHTS
     given["activations"] = options.get("activations") or ACTIVATIONS
     given["kv_cache"] = options.get("kv_cache") or KV_CACHE
@@ -183,9 +184,7 @@ def rate_of(asked: Question, device: Device) -> Rate:
     rest_w, cap_w = float(np.max(rest_power_w(device))), float(np.max(host_of(device).power_cap_w))
     caps = column(rest_w + (cap_w - rest_w) * np.geomspace(1e-3, 1.0, _CAPS))
     metrics = result_of(asked, _capped(device, caps), limits=False).metrics()
-    drawn, rate = (
-        np.broadcast_to(metrics[name], caps.shape).ravel() for name in ("power_w", "tokens_per_s")
-    )
+    drawn, rate = (np.broadcast_to(metrics[name], caps.shape).ravel() for name in ("power_w", "tokens_per_s"))
     keep = np.concatenate([np.diff(drawn) > 0, [True]])  # caps that no longer bind draw the same
     return Rate(
         power_w=np.concatenate([[rest_w], drawn[keep]]), tokens_per_s=np.concatenate([[0.0], rate[keep]])
@@ -207,7 +206,7 @@ def _answer(
     room_k: float,
     start_k: float,
     session_s: float,
-    governor: str,
+    governor: Kind,
     in_case: bool,
 ) -> PhoneAnswer:
     held = _held(device.record, handset)
@@ -220,7 +219,9 @@ def _answer(
     rated_w = float(np.max(host_of(device.record).power_cap_w))
     rate = rate_of(asked, held)
     demand_w = float(rate.power_w[-1]) if power is None else _demand_w(power, rated_w)
-    setting = {"rated_w": rated_w, "ambient_k": room_k, "limit_k": limit_k, "in_case": in_case}
+    setting: dict[str, Any] = {
+        "rated_w": rated_w, "ambient_k": room_k, "limit_k": limit_k, "in_case": in_case,
+    }  # fmt: skip
     lasting_s = max(session_s, SESSIONS_S[-1])
     found = course(
         handset, power_w=demand_w, start_k=start_k, duration_s=lasting_s, governor=governor, **setting
@@ -231,13 +232,9 @@ def _answer(
         demand_w=demand_w,
         rate=rate,
         course=found,
-        tokens={
-            seconds: _tokens(rate, found, seconds) for seconds in sorted({*SESSIONS_S, session_s})
-        },
+        tokens={seconds: _tokens(rate, found, seconds) for seconds in sorted({*SESSIONS_S, session_s})},
         steady=sustainable(handset, **setting),
-        reaching_w=float(
-            power_reaching_w(handset, start_k=start_k, time_s=session_s, **setting)[0, 0]
-        ),
+        reaching_w=float(power_reaching_w(handset, start_k=start_k, time_s=session_s, **setting)[0, 0]),
         confidence=confidence(device, asked.network, asked.request, devices=1.0, stack=asked.stack),
     )
 

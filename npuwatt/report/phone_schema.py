@@ -1,0 +1,48 @@
+"""JSON Schema of devices in a handset."""
+
+from __future__ import annotations
+
+from npuwatt.handset.governor import KINDS
+from npuwatt.report.schema_parts import FLAG, MAYBE, NUMBER, TEXT, TEXTS, Schema, list_of, object_of
+from npuwatt.study.confidence import CLASSES, METRICS
+
+_HANDSET = object_of(
+    {"handset": TEXT, "title": TEXT, "in_case": FLAG, "governor": {"enum": list(KINDS)}}
+    | dict.fromkeys(("other_w", "limit_k", "junction_limit_k", "ambient_k", "start_k", "session_s"), NUMBER)
+)
+_RESULT: Schema = dict.fromkeys(
+    (
+        "rated_w", "demand_w", "tokens_per_s", "steady_w", "steady_tokens_per_s", "reaching_w", "peak_skin_k",
+        "peak_die_k", "overshoot_k",
+    ),
+    NUMBER,
+) | {
+    "steady_bound_by": {"enum": ["skin", "junction", "runaway", "rest"]},
+    "reaches_s": MAYBE,
+    "runs_away": FLAG,
+    "tokens": list_of(object_of({"within_s": NUMBER, "tokens": NUMBER})),
+    "confidence": object_of(
+        {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
+        | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))
+    ),
+    "course": list_of(
+        object_of(dict.fromkeys(("time_s", "skin_k", "die_k", "power_w", "tokens_per_s"), NUMBER))
+    ),
+}  # fmt: skip
+ABOUT = "Devices in a handset: limits by temperature, and the course of a session; SI numbers."
+
+
+def phone_root(request: Schema, device: Schema, used: Schema, sources: Schema) -> tuple[str, Schema, Schema]:
+    """What a document holds, with the parts that other documents have too."""
+    return (
+        ABOUT,
+        {
+            "request": request,
+            "handset": _HANDSET,
+            "results": list_of(object_of(device | _RESULT)),
+            "notes": TEXTS,
+            "presets": used,
+            "sources": sources,
+        },
+        {},
+    )
