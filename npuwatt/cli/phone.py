@@ -59,7 +59,7 @@ def phone(
     network: Annotated[
         str,
         typer.Option(
-            "--network", "-n", metavar="NAME", rich_help_panel="What is asked", show_default="the handset's",
+            "--network", "-n", envvar="NPUWATT_NETWORK", metavar="NAME", rich_help_panel="What is asked", show_default="the handset's",
             help="Network: short name, Hugging Face id, preset or config.json path.",
             autocompletion=o._complete("networks"),
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,13 +150,17 @@ def course(
     if np.size(handset.control_period_s) > 1:
         raise NpuwattError("control_period: a column given; expected one number for all design points")
     periods = _periods(duration_s, float(np.max(handset.control_period_s)))
-    given = (handset, power_w, rated_w, ambient_k, start_k, limit_k)
-    points = point_count(given)
+    points = point_count((handset, power_w, rated_w, ambient_k, start_k, limit_k))
     parts = []
     for first in range(0, points, _CHUNK):
         part = slice(first, min(first + _CHUNK, points))
-        own: Any = (picked(value, part) for value in given)
-        parts.append(_chunk(*own, part.stop - first, duration_s, periods, governor, in_case, series))
+        parts.append(
+            _chunk(
+                picked(handset, part), picked(power_w, part), picked(rated_w, part), picked(ambient_k, part),
+                picked(start_k, part), picked(limit_k, part), part.stop - first, duration_s, periods, governor, in_case,
+                series,
+            )
+        )  # fmt: skip
     time_s = np.linspace(0.0, duration_s, periods + 1)
     return Course(time_s=time_s, **{name: np.concatenate([one[name] for one in parts]) for name in parts[0]})
 

@@ -257,8 +257,11 @@ def _demand_w(power: str, rated_w: float) -> float:
             asked_w = units.parse(power, "_w")
     except NpuwattError as error:
         raise RequestError(*(f"--power: {fault}" for fault in error.faults)) from error
-    if not 0 < asked_w <= 1e4:
-        raise RequestError(f"--power: {power} given; expected watts above 0, or a share as in 50%")
+    if not 0 < asked_w <= rated_w:
+        raise RequestError(
+            f"--power: {power} given; expected watts above 0 and at most the power cap of {units.show_in(rated_w, 'W')}, "
+            "or a share of it as in 50%"
+        )
     return asked_w
 
 

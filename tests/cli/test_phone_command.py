@@ -1,0 +1,92 @@
+"""npuwatt phone from outside: its schema, every format, its chart, its faults."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no stubs are needed for one call
+
+from npuwatt import schema_of
+
+if TYPE_CHECKING:
+    from conftest import Quick
+
+CHIP = "snapdragon-8-elite"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (CHIP,),
+        (CHIP, "samsung-lpddr5-pim", "--handset", "small-phone", "--minutes", "30", "--ambient", "35degC", "--case"),
+        (CHIP, "--power", "50%", "--limit", "42degC", "--governor", "none"),
+        (CHIP, "--governor", "trips", "--start", "35degC", "--set", "handset.surface.spreading=0.5"),
+        ("apple-m4-ane", "--handset", "fanless-laptop"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_its_json_passes_its_schema(quick: Quick, case: tuple[str, ...]) -> None:
+    done = quick("phone", *case, "--json")
+    assert done.code == 0
+    Draft202012Validator(schema_of("phone")).validate(done.json())
+
+
+def test_a_constant_power_just_below_what_reaches_the_limit_does_not_reach_it(quick: Quick) -> None:
+    # The power that reaches the limit at 20 minutes, asked for again as a demand, reaches it then and not before.
+    first = quick("phone", CHIP, "--governor", "none", "--minutes", "20", "--json").json()["results"][0]
+    power_w = first["reaching_w"]
+    for share, reaches in ((0.999, False), (1.001, True)):
+        case = ("--governor", "none", "--minutes", "20", "--power", f"{share * power_w:.6f}W")
+        reached_s = quick("phone", CHIP, *case, "--json").json()["results"][0]["reaches_s"]
+        assert (reached_s <= 1200) == reaches
+        assert reached_s == pytest.approx(1200, rel=0.01)
+
+
+def test_a_governor_costs_tokens_and_holds_the_limit(quick: Quick) -> None:
+    free, held = (
+        quick("phone", CHIP, "--governor", name, "--json").json()["results"][0] for name in ("none", "allocator")
+    )  # fmt: skip
+    assert free["peak_skin_k"] > held["peak_skin_k"] + 1
+    assert held["overshoot_k"] < 0.2
+    assert free["tokens"][-1]["tokens"] > held["tokens"][-1]["tokens"]
+    assert free["tokens"][0]["tokens"] == held["tokens"][0]["tokens"]  # in 5 minutes it never trips
+
+
+def test_a_terminal_gets_a_chart_and_a_pipe_the_numbers(quick: Quick) -> None:
+    drawn = quick("phone", CHIP, "--format", "table", "--no-color").out
+    assert ".*" in drawn and "|" in drawn and "=====" in drawn
+    assert max(map(len, drawn.splitlines())) <= 80
+    told = quick("phone", CHIP, "--format", "plain").out
+    assert ".*" not in told and "=====" not in told
+    assert "die" in told
+
+
+def test_csv_has_a_line_for_each_moment(quick: Quick) -> None:
+    rows = list(csv.DictReader(io.StringIO(quick("phone", CHIP, "--format", "csv").out)))
+    assert len(rows) == 1801
+    assert float(rows[0]["skin_k"]) == pytest.approx(298.15)
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        (("--minutes", "0"), "--minutes: 0 given; expected more than 0 and at most 1440"),
+        (("--limit", "20degC"), "--limit: 20 degC given; expected above the 25 degC of the room"),
+        (("--ambient", "60degC"), "--ambient: 60degC given; expected 0 to 45 degC"),
+        (("--start", "50degC"), "--start: 50 degC given; expected below the limit of 42 degC"),
+        (("--governor", "pid"), "--governor: 'pid' given; expected one of none, trips, allocator"),
+        (("--power", "100W"), "--power: 100W given; expected watts above 0 and at most the power cap of 8 W"),
+        (("--network", "llama-3.1-70b"), "does not fit into the 6.44 GB that the handset gives a model"),
+        (("--set", "handset.links.0.resistance=-1K/W"), "resistance: -1 given; expected a finite number above 0"),
+        (("--set", "handset.nodes.die.capacity=0J/K"), "capacity: 0 given; expected a finite number above 0"),
+        (("--set", "handset.control_period=1us"), "periods of control; expected at most 200000 of them"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_line(quick: Quick, case: tuple[str, ...], told: str) -> None:
+    done = quick("phone", CHIP, *case)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert told in done.err
