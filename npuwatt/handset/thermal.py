@@ -186,17 +186,17 @@ def _periods(duration_s: float, period_s: float) -> int:
 class _Modes(Record):
     """Modes of a network over one piece; arrays are (N, P)."""
 
-    die: Array  # rise of the die by each mode; also how each takes heat of the die
-    skin: Array
-    surface: Array
-    rest: Array  # what the rest in use gives each mode, W
-    shapes: Array  # (P, N, N): rise of each node by each mode
-    decay: Array
+    die_k: Array  # rise of the die by each mode; also how each takes heat of the die
+    skin_k: Array
+    surface_k: Array
+    rest_w: Array  # what the rest in use gives each mode, W
+    shapes_k: Array  # (P, N, N): rise of each node by each mode
+    decay_ratio: Array
     first_s: Array  # h phi1: by a constant source
     second_s: Array  # h phi2: by what the source grows by over the piece
     integral_s: tuple[Array, Array, Array]  # of a mode: h phi1 of itself, h^2 phi2 and h^2 phi3 of the two
-    surface_slope: Array  # (P,) W/K in the modes
-    leak_slope: Array
+    surface_slope_w_per_k: Array  # (P,) W/K in the modes
+    leak_slope_w_per_k: Array
 
 
 def _modes(parts: Body, limit_rise_k: Array, piece_s: float) -> _Modes:
@@ -215,17 +215,17 @@ def _modes(parts: Body, limit_rise_k: Array, piece_s: float) -> _Modes:
     exponent = np.ascontiguousarray(rates.T) * piece_s
     one, two, three = _phi(exponent)
     return _Modes(
-        die=np.ascontiguousarray(shapes[:, parts.heated, :].T),
-        skin=np.ascontiguousarray(shapes[:, parts.skin, :].T),
-        surface=np.ascontiguousarray(shapes[:, parts.surface, :].T),
-        rest=np.ascontiguousarray(rest.T),
-        shapes=shapes,
-        decay=np.exp(-exponent),
+        die_k=np.ascontiguousarray(shapes[:, parts.heated, :].T),
+        skin_k=np.ascontiguousarray(shapes[:, parts.skin, :].T),
+        surface_k=np.ascontiguousarray(shapes[:, parts.surface, :].T),
+        rest_w=np.ascontiguousarray(rest.T),
+        shapes_k=shapes,
+        decay_ratio=np.exp(-exponent),
         first_s=piece_s * one,
         second_s=piece_s * two,
         integral_s=(piece_s * one, piece_s**2 * two, piece_s**2 * three),
-        surface_slope=surface_slope[:, 0],
-        leak_slope=leak_slope[:, 0],
+        surface_slope_w_per_k=surface_slope[:, 0],
+        leak_slope_w_per_k=leak_slope[:, 0],
     )
 
 
@@ -266,17 +266,17 @@ def _chunk(
     law = governor_of(handset, kind, limit_k)
     started = np.broadcast_to(np.asarray(start_k - ambient_k, dtype=np.float64), (points, 1))
     capacity = np.broadcast_to(parts.capacity_j_per_k, (points, len(parts.names)))
-    state = np.einsum("pnm,pn->mp", modes.shapes, capacity * started)
+    state = np.einsum("pnm,pn->mp", modes.shapes_k, capacity * started)
     flat = _flat(parts, points)
 
     def residues(state: Array, power: Array) -> tuple[Array, Array, Array]:
         """Rise of the die, and what leakage and surface differ from their slopes in the modes, as heat."""
-        die = np.einsum("np,np->p", modes.die, state)
-        surface = np.einsum("np,np->p", modes.surface, state)
-        leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope * die
-        return die, leaked, modes.surface_slope * surface - shed_w(flat.air, surface)
+        die = np.einsum("np,np->p", modes.die_k, state)
+        surface = np.einsum("np,np->p", modes.surface_k, state)
+        leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope_w_per_k * die
+        return die, leaked, modes.surface_slope_w_per_k * surface - shed_w(flat.air, surface)
 
-    skin = np.einsum("np,np->p", modes.skin, state)
+    skin = np.einsum("np,np->p", modes.skin_k, state)
     die, leaked, kept_back = residues(state, demand[:, 0])
     peak_skin, peak_die, before = skin, die, skin
     reaches = np.full(points, np.inf)
@@ -294,18 +294,18 @@ def _chunk(
     reaches[skin >= limit_rise] = 0.0
     for period in range(periods):
         power = law.allowed_w(skin[:, np.newaxis] + room, demand)[:, 0]
-        leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope * die
+        leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope_w_per_k * die
         heat = power + leaked
-        source = modes.die * heat + modes.surface * kept_back + modes.rest
+        source = modes.die_k * heat + modes.surface_k * kept_back + modes.rest_w
         summed[0] += state
-        state = modes.decay * state + modes.first_s * source
+        state = modes.decay_ratio * state + modes.first_s * source
         _, then_leaked, then_back = residues(state, power)
         more_leaked, more_back = then_leaked - leaked, then_back - kept_back
-        state += modes.second_s * (modes.die * more_leaked + modes.surface * more_back)
+        state += modes.second_s * (modes.die_k * more_leaked + modes.surface_k * more_back)
         for place, value in enumerate((heat, kept_back, more_leaked, more_back), start=1):
             summed[place] += value
         total_w += power
-        before, skin = skin, np.einsum("np,np->p", modes.skin, state)
+        before, skin = skin, np.einsum("np,np->p", modes.skin_k, state)
         die, _, kept_back = residues(state, power)
         peak_skin, peak_die = np.maximum(peak_skin, skin), np.maximum(peak_die, die)
         crossed = (skin >= limit_rise) & np.isinf(reaches)
@@ -314,7 +314,7 @@ def _chunk(
             reaches[crossed] = (period + share) * piece_s
         if series:
             kept["power_w"][period], kept["skin_k"][period + 1], kept["die_k"][period + 1] = power, skin, die
-    rises = np.einsum("pnm,mp->pn", modes.shapes, state)
+    rises = np.einsum("pnm,mp->pn", modes.shapes_k, state)
     into, out = _energies(parts, modes, summed, periods, piece_s)
     found = {
         "mean_power_w": total_w / periods,
@@ -356,14 +356,14 @@ def _energies(
     """Heat that came in and that went out, by the integrals of the modes over all pieces: (P,) each."""
     states, heat, kept_back, more_leaked, more_back = summed
     own, by_source, by_growth = modes.integral_s
-    source = modes.die * heat + modes.surface * kept_back + modes.rest * periods
+    source = modes.die_k * heat + modes.surface_k * kept_back + modes.rest_w * periods
     integral = own * states + by_source * source
-    integral = integral + by_growth * (modes.die * more_leaked + modes.surface * more_back)
-    die = np.einsum("np,np->p", modes.die, integral)
-    surface = np.einsum("np,np->p", modes.surface, integral)
+    integral = integral + by_growth * (modes.die_k * more_leaked + modes.surface_k * more_back)
+    die = np.einsum("np,np->p", modes.die_k, integral)
+    surface = np.einsum("np,np->p", modes.surface_k, integral)
     rest_j = np.broadcast_to(parts.other_w, (len(heat), 1))[:, 0] * periods * piece_s
-    into = piece_s * (heat + more_leaked / 2) + modes.leak_slope * die + rest_j
-    out = modes.surface_slope * surface - piece_s * (kept_back + more_back / 2)
+    into = piece_s * (heat + more_leaked / 2) + modes.leak_slope_w_per_k * die + rest_j
+    out = modes.surface_slope_w_per_k * surface - piece_s * (kept_back + more_back / 2)
     return into, out
 
 
