@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from npuwatt.arrays import Array, Real, side_by_side
-from npuwatt.handset.network import Handset
+from npuwatt.handset.network import CASE, Handset
 from npuwatt.record import Record
 
 STEFAN_BOLTZMANN_W_PER_M2_K4 = 5.670374419e-8
 HOTTEST_K = 500.0  # of a chip: beyond it leaks no more in this model, and counts as run away
-CASE = "case"
 
 
 class Air(Record):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from npuwatt import require
 from npuwatt.arrays import Real
 from npuwatt.errors import NpuwattError, shown
 from npuwatt.record import Record
 
 MOST_NODES = 6
+CASE = "case"  # the node that a case adds
 _COLDEST_K, _HOTTEST_K = 200.0, 500.0
 
 
@@ -106,10 +109,8 @@ class Trips(Record):
         if not self.steps:
             raise NpuwattError("steps: none given; expected at least one trip point")
         for cooler, warmer in zip(self.steps, self.steps[1:], strict=False):
-            if not (
-                float(cooler.temperature_k) < float(warmer.temperature_k)
-                and float(cooler.power_fraction) >= float(warmer.power_fraction)
-            ):
+            is_warmer = np.less(cooler.temperature_k, warmer.temperature_k)
+            if not np.all(is_warmer & np.greater_equal(cooler.power_fraction, warmer.power_fraction)):
                 raise NpuwattError("steps: out of order; expected warmer ones later, each with no more power")
 
 
@@ -186,6 +187,10 @@ class Handset(Record):
         require.not_negative(other=self.other_w)
         if not 1 <= len(self.nodes) <= MOST_NODES - 1:  # a case is one more
             raise NpuwattError(f"nodes: {len(self.nodes)} given; expected 1 to {MOST_NODES - 1}")
+        if CASE in self.nodes:
+            raise NpuwattError(
+                f"nodes: {shown(CASE)} given; expected another name, a case adds a node of this one"
+            )
         for place in ("heated", "warmed", "skin"):
             self._check_node(place, getattr(self, place))
         for number, link in enumerate(self.links):
