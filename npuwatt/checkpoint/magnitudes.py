@@ -12,6 +12,7 @@ import numpy.typing as npt
 from npuwatt.checkpoint.number_formats import FORMATS, Words, magnitude_words, magnitudes_of
 from npuwatt.record import Record
 
+FEW = 2**13  # magnitudes that are sorted; more are read twice and counted
 GROUP = 128  # weights along the input dimension that a sample takes together: the widest quantisation group
 LEAST_SAMPLED, SAMPLED_SHARE, MOST_SAMPLED = 2**16, 1 / 256, 2**20
 ABSOLUTE = {"1e-3": 1e-3, "1e-2": 1e-2}
@@ -20,9 +21,10 @@ OF_LARGEST = {"1 % of largest": 0.01, "5 % of largest": 0.05, "10 % of largest":
 QUANTISED = {"int8 g128": (127, 128), "int4 g32": (7, 32), "int4 g128": (7, 128)}  # largest code, group
 
 Part: TypeAlias = tuple[npt.NDArray[np.float32], int]
-"""Magnitudes (G, 128), one row a group along the input dimension, and how many of them are finite weights.
+"""Magnitudes (G, width), one row a group along the input dimension, and how many of them are finite weights.
 
-The others, of short groups and of infinite weights, are 0.
+The others, of short groups and of infinite weights, are 0. A row is 128 wide, or as wide as the whole input dimension
+where that is less, by eights to 32 and by 32 to 96.
 """
 Parts: TypeAlias = Callable[[], Iterable[Part]]
 
@@ -59,7 +61,7 @@ def magnitudes(parts: Parts, *, elements: int, largest: float) -> Magnitudes:
         **ABSOLUTE,
         **{name: factor * math.sqrt(mean_square) for name, factor in IN_SIGMAS.items()},
         **{name: factor * largest for name, factor in OF_LARGEST.items()},
-        "50 %": _ranked(parts, invented + sampled // 2),
+        "50 %": _ranked(parts, invented + sampled // 2, of=invented + sampled),
     }
     counts, norms = _below(parts, limits)
     median, half = limits.pop("50 %"), invented + sampled // 2
@@ -120,7 +122,7 @@ def sampled_part(words: Words, dtype: str, *, input_axis: int, stride: int) -> P
     while math.gcd(stride, per_line) > 1:  # or the same inputs would be taken of every output
         stride += 1
     line, group = np.divmod(np.arange(0, lines.shape[0] * per_line, stride), per_line)
-    inputs = group[:, np.newaxis] * GROUP + np.arange(GROUP)
+    inputs = group[:, np.newaxis] * GROUP + np.arange(_row_width(lines.shape[1]))
     outside = inputs >= lines.shape[1]
     taken = lines[line[:, np.newaxis], np.minimum(inputs, lines.shape[1] - 1)]
     taken[outside] = 0
@@ -130,9 +132,16 @@ def sampled_part(words: Words, dtype: str, *, input_axis: int, stride: int) -> P
 def whole_part(words: Words, dtype: str, *, input_axis: int) -> Part:
     """All groups of 128 weights along the input dimension of a tile of words (rows, columns)."""
     lines = words if input_axis == 1 else words.T
-    padded = np.zeros((lines.shape[0], -(-lines.shape[1] // GROUP) * GROUP), lines.dtype)
+    width = _row_width(lines.shape[1])
+    padded = np.zeros((lines.shape[0], -(-lines.shape[1] // width) * width), lines.dtype)
     padded[:, : lines.shape[1]] = lines
-    return _part(padded.reshape(-1, GROUP), dtype, words.size)
+    return _part(padded.reshape(-1, width), dtype, words.size)
+
+
+def _row_width(inputs: int) -> int:
+    """How wide a row of a part is: whole groups to prune and to quantise, and few zeros beside narrow matrices."""
+    step = 8 if inputs <= 32 else 32
+    return min(GROUP, -(-inputs // step) * step)
 
 
 def _part(words: Words, dtype: str, weights: int) -> Part:
@@ -150,13 +159,12 @@ def _by_group(parts: Parts) -> tuple[int, int, float, dict[str, int], dict[str, 
         sampled += finite
         invented += x.size - finite
         norm += _squared_norm(x)
-        peaks = x.reshape(-1, GROUP // 32, 32).max(axis=2)
+        by_32 = x.reshape(len(x), -1, min(32, x.shape[1]))
+        peaks = by_32.max(axis=2, keepdims=True)
         for name, (largest_code, size) in QUANTISED.items():
             peak = peaks if size == 32 else peaks.max(axis=1, keepdims=True)
             limit = peak / np.float32(2 * largest_code)  # half a step, which rounds to the even code 0
-            zeros[name] += int(
-                np.count_nonzero(x.reshape(-1, peak.shape[1], size) <= limit[:, :, np.newaxis])
-            )
+            zeros[name] += int(np.count_nonzero(by_32 <= limit))
         a, b, c, d = _sorted_fours(x)
         removed["2:4"] += _squared_norm(a) + _squared_norm(b)
         for low, high in ((a, d), (b, c), (c, b), (d, a)):  # the four smallest of two sorted fours
@@ -174,13 +182,15 @@ def _sorted_fours(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], 
     return a, np.minimum(b, c), np.maximum(b, c), d
 
 
-def _ranked(parts: Parts, rank: int) -> float:
+def _ranked(parts: Parts, rank: int, *, of: int) -> float:
     """The magnitude that `rank` others lie below or beside: bits of positive floats order as the floats do."""
+    if rank >= of:
+        return 0.0
+    if of <= FEW:
+        return float(np.sort(np.concatenate([x.ravel() for x, _ in parts()]))[rank])
     upper, lower = np.zeros(2**16, np.int64), np.zeros(2**16, np.int64)
     for x, _ in parts():
         upper += np.bincount(x.view(np.uint32).ravel() >> 16, minlength=2**16)
-    if rank >= upper.sum():
-        return 0.0
     up_to = np.cumsum(upper)
     top = int(np.searchsorted(up_to, rank, side="right"))
     for x, _ in parts():

@@ -27,6 +27,10 @@ BLOCK = 16  # side of a block, and bits of a pattern
 GROUPS = (2, 4, 8, 16)  # M of N:M
 # Words at a time: bits of a tile and words of a piece stay in a core's cache; numbers of the last take more room.
 TILE, PIECE, WHOLE_TILE = 2**22, 2**19, 2**18
+FEW = 2**13  # patterns that are looked up one by one; of more, each of the 2**16 is counted first
+_BITS_SET = (
+    np.unpackbits(np.arange(2**BLOCK, dtype=np.uint16).view(np.uint8)).reshape(-1, BLOCK).sum(1, np.uint8)
+)
 
 
 class TensorStatistics(Record):
@@ -147,15 +151,18 @@ class _Scan:
 
     def __init__(self, shape: tuple[int, int], dtype: str, input_axis: int, per_channel: bool) -> None:
         self.shape, self.dtype, self.input_axis = shape, dtype, input_axis
-        self.nonzeros = self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
-        self.patterns = np.zeros(2**BLOCK, np.int64)  # how often each 16 neighbours along the input dimension
+        self.not_finite = self.largest_word = self.blocks = self.zero_blocks = 0
+        # How often each 16 neighbours along the input dimension: many, by their bits; few, one by one.
+        self.many = np.zeros(2**BLOCK, np.int64) if math.prod(shape) > FEW * BLOCK else None
+        self.few: list[npt.NDArray[np.uint16]] = []
         self.padded = self.full = 0  # words of tiles with zeros, with their padding; words of tiles without
         self.used_rows = np.zeros(shape[0], bool)
         self.used_columns = np.zeros(-(-shape[1] // BLOCK), np.uint16)  # a bit each
         self.channels = np.zeros(shape[input_axis], np.int64) if per_channel else None
-        # Larger than what is used of it, and so than all else here: allocators then keep freed memory of such sizes
-        # for the next tensor, where the system would hand out each page anew.
-        self.buffer = np.empty(2 * TILE, FORMATS[dtype].word)
+        # Of large tensors larger than what is used of it, and so than all else here: allocators then keep freed memory of
+        # such sizes for the next tensor, where the system would hand out each page anew.
+        size = math.prod(shape)
+        self.buffer = np.empty(size if size <= PIECE else 2 * TILE, FORMATS[dtype].word)
 
     def add(self, tile: Words, rows: slice, columns: slice) -> None:
         """Count a tile whose edges are multiples of 16 or those of the tensor."""
@@ -163,27 +170,25 @@ class _Scan:
         bits = np.zeros((-(-height // BLOCK) * BLOCK, -(-width // BLOCK)), np.uint16)
         packed = bits.view(np.uint8)[:height, : -(-width // 8)]
         full = np.packbits(np.ones(width, bool), bitorder="little")
-        nonzeros = 0
+        has_zeros = False
         step = max(1, PIECE // width)
         for row in range(0, height, step):
             piece = tile[row : row + step]
             words = magnitude_words(piece, self.dtype, out=self.buffer[: piece.size].reshape(piece.shape))
             self._add_largest(words)
-            count = int(np.count_nonzero(words))
-            nonzeros += count
+            has_zeros = has_zeros or not words.min()
             packed[row : row + step] = (
-                full if count == words.size else np.packbits(words != 0, axis=1, bitorder="little")
+                np.packbits(words != 0, axis=1, bitorder="little") if has_zeros else full
             )
             if self.channels is not None:
                 down = slice(rows.start + row, rows.start + row + len(piece))
                 inputs = columns if self.input_axis == 1 else down
                 self.channels[inputs] += np.count_nonzero(words, axis=1 - self.input_axis)
-        self.nonzeros += nonzeros
         self.blocks += (height // BLOCK) * (width // BLOCK)
-        if nonzeros == tile.size:
-            self._add_full(rows, columns)
-        else:
+        if has_zeros:
             self._add_bits(bits, rows, columns)
+        else:
+            self._add_full(rows, columns)
 
     def _add_full(self, rows: slice, columns: slice) -> None:
         """Count a tile without a zero, which needs no pattern."""
@@ -202,7 +207,10 @@ class _Scan:
         )
         self.used_rows[rows] |= np.bitwise_or.reduce(bits[:height], axis=1) != 0
         patterns = bits[:height] if self.input_axis == 1 else _transposed(bits)
-        self.patterns += np.bincount(patterns.ravel(), minlength=2**BLOCK)
+        if self.many is None:
+            self.few.append(patterns.ravel())
+        else:
+            self.many += np.bincount(patterns.ravel(), minlength=2**BLOCK)
         self.padded += patterns.size * BLOCK
 
     def _add_largest(self, words: Words) -> None:
@@ -218,26 +226,27 @@ class _Scan:
         word = np.array([self.largest_word], FORMATS[self.dtype].word)
         return float(magnitudes_of(word, self.dtype)[0])
 
-    def _groups_by_nonzeros(self) -> dict[int, tuple[int, ...]]:
-        """By M, how many groups of M hold 0, 1, ... M non-zeros; none where they do not fill the input dimension."""
-        of_pattern = np.zeros(1, np.int64)  # bits set in each pattern
-        for _ in range(BLOCK):
-            of_pattern = np.concatenate([of_pattern, of_pattern + 1])
-        padding = self.padded - (math.prod(self.shape) - self.full)
-        patterns = self.patterns
-        groups = {}
-        for m in reversed(GROUPS):
-            counts = np.bincount(of_pattern[: 2**m], weights=patterns, minlength=m + 1).astype(np.int64)
-            counts[0] -= padding // m
-            counts[m] += self.full // m
-            groups[m] = tuple(counts.tolist()) if self.shape[self.input_axis] % m == 0 else (0,) * (m + 1)
-            halves = patterns.reshape(2 ** (m // 2), -1)
-            patterns = halves.sum(axis=0) + halves.sum(axis=1)
-        return groups
+    def _by_nonzeros(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """How many 16 neighbours hold 0, 1, ... 16 non-zeros, and how often each pattern of 8 occurs; padding too."""
+        if self.many is not None:
+            return _by_bits_set(self.many), _halves(self.many)
+        few = np.concatenate(self.few) if self.few else np.empty(0, np.uint16)
+        return np.bincount(_BITS_SET[few], minlength=BLOCK + 1), np.bincount(
+            few.view(np.uint8), minlength=256
+        )
 
     def result(self, magnitudes: Magnitudes) -> TensorStatistics:
         """What has been counted, joined with statistics of magnitudes."""
         rows, columns = self.shape
+        counts, patterns = self._by_nonzeros()
+        nonzeros = self.full + int(counts @ np.arange(BLOCK + 1))
+        padding = self.padded - (rows * columns - self.full)
+        groups = {}
+        for m in reversed(GROUPS):
+            counts[0] -= padding // m
+            counts[m] += self.full // m
+            groups[m] = tuple(counts.tolist()) if self.shape[self.input_axis] % m == 0 else (0,) * (m + 1)
+            counts, patterns = _by_bits_set(patterns), _halves(patterns)
         zero_rows = rows - int(np.count_nonzero(self.used_rows))
         column_bits = np.unpackbits(self.used_columns.view(np.uint8), bitorder="little")[:columns]
         zero_columns = columns - int(np.count_nonzero(column_bits))
@@ -247,7 +256,7 @@ class _Scan:
         )
         return TensorStatistics(
             elements=rows * columns,
-            zeros=rows * columns - self.nonzeros,
+            zeros=rows * columns - nonzeros,
             not_finite=self.not_finite,
             outputs=outputs,
             zero_outputs=zero_outputs,
@@ -255,10 +264,22 @@ class _Scan:
             zero_inputs=zero_inputs,
             blocks=self.blocks,
             zero_blocks=self.zero_blocks,
-            groups_by_nonzeros=self._groups_by_nonzeros(),
+            groups_by_nonzeros=groups,
             nonzeros_by_input=self.channels,
             magnitudes=magnitudes,
         )
+
+
+def _by_bits_set(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often patterns of 0, 1, ... bits set occur, of how often each pattern does."""
+    return np.bincount(_BITS_SET[: times.size], weights=times).astype(np.int64)
+
+
+def _halves(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often each pattern of half as many bits occurs, in either half of longer ones."""
+    both = times.reshape(math.isqrt(times.size), -1)
+    halves: npt.NDArray[np.int64] = both.sum(axis=0) + both.sum(axis=1)
+    return halves
 
 
 def _transposed(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npuwatt.checkpoint import structure
+from npuwatt.checkpoint import magnitudes, structure
 from npuwatt.checkpoint.magnitudes import (
     ABSOLUTE,
     IN_SIGMAS,
     OF_LARGEST,
     QUANTISED,
     Magnitudes,
+    sampled_part,
     sampling_stride,
+    whole_part,
 )
 from npuwatt.checkpoint.number_formats import FORMATS, magnitude_words, magnitudes_of
 from npuwatt.checkpoint.structure import merged, statistics
@@ -298,3 +300,29 @@ def test_words_are_not_written_to() -> None:
         for exact in (False, True):
             statistics(words, "BF16", input_axis=axis, exact_thresholds=exact, per_channel=True)
     np.testing.assert_array_equal(words, before)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "width"), [(1, 8), (8, 8), (9, 16), (33, 64), (97, 128), (128, 128), (300, 128)]
+)
+def test_narrow_matrices_are_measured_in_rows_not_much_wider_than_they_are(inputs: int, width: int) -> None:
+    words = np.full((50, inputs), 0x3F80, np.uint16)
+    whole, finite = whole_part(words, "BF16", input_axis=1)
+    sample, sampled = sampled_part(words, "BF16", input_axis=1, stride=1)
+    assert finite == sampled == words.size
+    assert whole.shape == sample.shape == (50 * -(-inputs // 128), width)
+    assert whole.sum() == sample.sum() == words.size
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_few_weights_that_are_sorted_and_many_that_are_counted_have_one_median(
+    monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    rng = np.random.default_rng(6)
+    for shape in ((40, 20), (30, 130)):
+        words = bf16(rng.normal(0, 0.02, shape) * (rng.random(shape) < 0.7))
+        found = []
+        for few in (0, 2**13):
+            monkeypatch.setattr(magnitudes, "FEW", few)
+            found.append(statistics(words, "BF16", input_axis=1, exact_thresholds=exact).magnitudes)
+        assert found[0] == found[1]

@@ -125,6 +125,18 @@ def test_counts_are_those_of_brute_force(dtype: str, kind: str, chunks: None) ->
         )
 
 
+@pytest.mark.parametrize("few", [0, 2**13])
+@pytest.mark.parametrize("kind", KINDS)
+def test_patterns_of_small_tensors_are_those_of_large_ones(
+    monkeypatch: pytest.MonkeyPatch, few: int, kind: str
+) -> None:
+    monkeypatch.setattr(structure, "FEW", few)
+    rng = np.random.default_rng(9)
+    for shape in ((1, 16), (7, 40), (48, 264)):
+        zero = zeroed(rng, kind, shape)
+        assert_counted(np.where(zero, 0, random_words(rng, "F16", shape)).astype(np.uint16), zero, "F16")
+
+
 @FIXED
 @given(
     outputs=st.integers(1, 200),
