@@ -240,9 +240,9 @@ def fine_course(handset: Handset, power_w: float, duration_s: float, step_s: flo
     links = np.zeros((len(names), len(names)))
     for link in handset.links:
         here, there = names.index(link.first), names.index(link.second)
-        for one, other in ((here, there), (there, here)):
-            links[one, other] += 1.0 / link.resistance_k_per_w
-            links[one, one] -= 1.0 / link.resistance_k_per_w
+        for near, far in ((here, there), (there, here)):
+            links[near, far] += 1.0 / link.resistance_k_per_w
+            links[near, near] -= 1.0 / link.resistance_k_per_w
 
     def slope(now: Array) -> Array:
         flow = links @ now
@@ -275,8 +275,8 @@ def fine_course(handset: Handset, power_w: float, duration_s: float, step_s: flo
 def test_a_course_is_that_of_a_fine_step_solution(handset: Handset) -> None:
     skin_k, die_k = fine_course(handset, 6.0, duration_s=300.0, step_s=0.05)
     found = ran(handset, 6.0, duration_s=300.0)
-    assert found.skin_k[0] == pytest.approx(skin_k, abs=0.05)
-    assert found.die_k[0] == pytest.approx(die_k, abs=0.05)
+    assert found.skin_k[0] == pytest.approx(skin_k, abs=1e-3)
+    assert found.die_k[0] == pytest.approx(die_k, abs=0.01)
 
 
 # Points
@@ -314,7 +314,7 @@ def test_many_points_equal_a_loop_over_them(
             links=(replace(PHONE.links[0], resistance_k_per_w=resistance), *PHONE.links[1:]),
             nodes={**PHONE.nodes, "battery": Node(capacity_j_per_k=capacity)},
         )
-        numbers = {name: float(value[point, 0]) for name, value in told.items()}
+        numbers: dict[str, Any] = {name: float(value[point, 0]) for name, value in told.items()}
         alone = course(own, duration_s=400.0, governor=governor, **numbers)
         for name in ("power_w", "skin_k", "die_k", "end_k", "in_j", "out_j", "peak_die_k", "reaches_s"):
             wanted = getattr(alone, name)[0]
