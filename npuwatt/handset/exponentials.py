@@ -1,0 +1,209 @@
+"""How a handset warms, as one or two saturating exponentials, and which of their constants a series tells.
+
+A body of several nodes that starts at one temperature and takes constant power warms as a sum of
+a (1 - exp(-t / tau)). Two of them stand for the parts near the chip and for the whole device.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from npuwatt.arrays import Array
+from npuwatt.errors import NpuwattError
+from npuwatt.record import Record
+
+FAST_S = (1.0, 120.0)
+"""Least and most of the fast constant: die and package."""
+SLOW_S = (200.0, 2000.0)
+"""Least and most of the slow one: mass and surface of a device, about R C = 4 K/W x 170 J/K and wide around it."""
+START_K = 0.5
+"""How far the start may lie from the first reading."""
+WORSE_RATIO = 1.1
+"""What fits no worse than this many times the best is held possible."""
+KNOWN_RATIO = 2.0
+"""A constant is identified if what is possible of it spans no more than this and reaches no bound."""
+_ROUNDS, _STEPS, _SLOW_STEPS = 8, 13, 91
+
+
+class Warming(Record):
+    """T(t) = start + the sum of rise (1 - exp(-t / time constant)), and how far it is off the readings."""
+
+    start_k: float
+    rises_k: tuple[float, ...]
+    time_constants_s: tuple[float, ...]
+    rms_k: float
+
+
+class Possible(Record):
+    """What the readings leave possible of two exponentials, each from its least to its most.
+
+    The slow constant is set from bound to bound; the others are what then fits best.
+    """
+
+    rms_k: float  # up to which a fit is held possible
+    fast_constant_s: tuple[float, float]
+    fast_rise_k: tuple[float, float]
+    slow_constant_s: tuple[float, float]
+    slow_rise_k: tuple[float, float]
+    slow_slope_k_per_s: tuple[float, float]  # slow rise over slow constant: the slope that it starts with
+
+    @property
+    def identified(self) -> dict[str, bool]:
+        """Which of the constants the readings tell."""
+        return {
+            "fast constant": _is_known(self.fast_constant_s, FAST_S),
+            "fast rise": _is_known(self.fast_rise_k),
+            "slow constant": _is_known(self.slow_constant_s, SLOW_S),
+            "slow rise": _is_known(self.slow_rise_k),
+            "slow slope": _is_known(self.slow_slope_k_per_s),
+        }
+
+
+def warming_k(warming: Warming, time_s: Array) -> Array:
+    """Temperature at each time, in the shape of `time_s`."""
+    pairs = zip(warming.rises_k, warming.time_constants_s, strict=True)
+    return sum(
+        (rise * -np.expm1(-time_s / tau) for rise, tau in pairs), np.full_like(time_s, warming.start_k)
+    )
+
+
+def one_exponential(time_s: Array, temperature_k: Array) -> Warming:
+    """The saturating exponential that fits best, its constant anywhere from the least fast to the most slow.
+
+    Parameters
+    ----------
+    time_s, temperature_k : (N,)
+        Readings at constant power; the first at time 0.
+
+    Raises
+    ------
+    NpuwattError
+        Fewer than 6 readings, over less than 120 s, not in order of time or not finite.
+    """
+    _check(time_s, temperature_k)
+    none = np.empty((1, 0))
+    fit = _best_fast(time_s, temperature_k - temperature_k[0], none, (FAST_S[0], SLOW_S[1]))
+    return _warming(fit, 0, temperature_k[0])
+
+
+def two_exponentials(time_s: Array, temperature_k: Array) -> Warming:
+    """The two saturating exponentials that fit best within their bounds; parameters and errors as of one."""
+    _check(time_s, temperature_k)
+    rise_k = temperature_k - temperature_k[0]
+    slow = np.geomspace(*SLOW_S, _SLOW_STEPS)
+    for _ in range(_ROUNDS):
+        fit = _best_fast(time_s, rise_k, slow[:, np.newaxis], FAST_S)
+        best = int(np.argmin(fit.rms_k))
+        slow = np.geomspace(slow[max(best - 1, 0)], slow[min(best + 1, len(slow) - 1)], _STEPS)
+    return _warming(fit, best, temperature_k[0])
+
+
+def possible(time_s: Array, temperature_k: Array, *, resolution_k: float) -> Possible:
+    """What two exponentials may be, given readings (as of `one_exponential`) rounded to `resolution_k`.
+
+    A fit that is off by less than readings are by being rounded, resolution / sqrt(12), is as good as any.
+    """
+    best = two_exponentials(time_s, temperature_k)
+    allowed_k = max(WORSE_RATIO * best.rms_k, resolution_k / np.sqrt(12))
+    slow = np.sort(np.append(np.geomspace(*SLOW_S, 5 * _SLOW_STEPS), best.time_constants_s[1]))
+    fit = _best_fast(time_s, temperature_k - temperature_k[0], slow[:, np.newaxis], FAST_S)
+    held = fit.rms_k <= allowed_k
+    (fast_s, slow_s), (fast_k, slow_k) = fit.tau_s[held].T, fit.rise_k[held].T
+    return Possible(
+        rms_k=float(allowed_k),
+        fast_constant_s=_span(fast_s),
+        fast_rise_k=_span(fast_k),
+        slow_constant_s=_span(slow_s),
+        slow_rise_k=_span(slow_k),
+        slow_slope_k_per_s=_span(slow_k / slow_s),
+    )
+
+
+class _Fits(Record):
+    """One fit for each of G choices of time constants."""
+
+    tau_s: Array  # (G, E)
+    start_k: Array  # (G,), over the first reading
+    rise_k: Array  # (G, E)
+    rms_k: Array  # (G,)
+
+
+def _best_fast(time_s: Array, rise_k: Array, others_s: Array, bounds_s: tuple[float, float]) -> _Fits:
+    """For each row of constants (G, E - 1) the fast one that goes best with them, by ever finer grids."""
+    rows = np.arange(len(others_s))
+    fast = np.tile(np.geomspace(*bounds_s, 5 * _STEPS), (len(rows), 1))
+    for _ in range(_ROUNDS):
+        others = np.repeat(others_s, fast.shape[1], axis=0)
+        fits = _linear(time_s, rise_k, np.column_stack([fast.ravel(), others]))
+        best = np.argmin(fits.rms_k.reshape(fast.shape), axis=1)
+        chosen = rows * fast.shape[1] + best
+        low, high = np.maximum(best - 1, 0), np.minimum(best + 1, fast.shape[1] - 1)
+        fast = np.geomspace(fast[rows, low], fast[rows, high], _STEPS, axis=1)
+    return _Fits(
+        tau_s=fits.tau_s[chosen],
+        start_k=fits.start_k[chosen],
+        rise_k=fits.rise_k[chosen],
+        rms_k=fits.rms_k[chosen],
+    )
+
+
+def _linear(time_s: Array, rise_k: Array, tau_s: Array) -> _Fits:
+    """Least squares of the start and of rises that are not negative, for each row of time constants (G, E).
+
+    The optimum leaves some numbers free and holds the others at a bound; of all such choices, few as they
+    are, the best that lies within the bounds is the optimum.
+    """
+    rows, terms = tau_s.shape
+    columns = np.ones((rows, len(time_s), 1 + terms))
+    columns[..., 1:] = -np.expm1(-time_s[:, np.newaxis] / tau_s[:, np.newaxis, :])
+    found, least = np.zeros((rows, 1 + terms)), np.full(rows, np.inf)
+    for held in product((np.nan, -START_K, START_K), *((np.nan, 0.0),) * terms):
+        numbers = np.tile(held, (rows, 1))
+        free = np.isnan(held)
+        if free.any():
+            open_columns = columns[..., free]
+            target = rise_k - columns[..., ~free] @ numbers[0, ~free]
+            across = np.swapaxes(open_columns, -1, -2)
+            numbers[:, free] = np.linalg.solve(across @ open_columns, across @ target[..., np.newaxis])[
+                ..., 0
+            ]
+        square = np.mean((np.einsum("gne,ge->gn", columns, numbers) - rise_k) ** 2, axis=-1)
+        within = (np.abs(numbers[:, 0]) <= START_K) & (numbers[:, 1:] >= 0).all(axis=-1) & (square < least)
+        found, least = np.where(within[:, np.newaxis], numbers, found), np.where(within, square, least)
+    return _Fits(tau_s=tau_s, start_k=found[:, 0], rise_k=found[:, 1:], rms_k=np.sqrt(least))
+
+
+def _warming(fits: _Fits, at: int, first_k: float) -> Warming:
+    return Warming(
+        start_k=float(first_k + fits.start_k[at]),
+        rises_k=tuple(fits.rise_k[at].tolist()),
+        time_constants_s=tuple(fits.tau_s[at].tolist()),
+        rms_k=float(fits.rms_k[at]),
+    )
+
+
+def _span(values: Array) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _is_known(span: tuple[float, float], bounds: tuple[float, float] = (0.0, np.inf)) -> bool:
+    """Whether a span is narrow and off its bounds, which say nothing of the readings."""
+    low, high = span
+    return bounds[0] * 1.001 < low and high < bounds[1] * 0.999 and high <= KNOWN_RATIO * low
+
+
+def _check(time_s: Array, temperature_k: Array) -> None:
+    if time_s.ndim != 1 or time_s.shape != temperature_k.shape or len(time_s) < 6:
+        raise NpuwattError(
+            f"readings: {len(time_s)} times and {len(temperature_k)} temperatures; expected 6 pairs or more"
+        )
+    if not (np.isfinite(time_s).all() and np.isfinite(temperature_k).all()):
+        raise NpuwattError("readings: one is not finite; expected numbers")
+    if time_s[0] != 0 or (np.diff(time_s) <= 0).any():
+        raise NpuwattError(
+            "time: not from 0 upwards; expected each reading later than the one before, the first at 0 s"
+        )
+    if time_s[-1] < FAST_S[1]:
+        raise NpuwattError(f"time: {time_s[-1]:.6g} s of readings; expected at least {FAST_S[1]:.0f} s")
