@@ -81,6 +81,7 @@ SUFFIXES: dict[str, tuple[str, str]] = {
     "_k_per_w": ("K/W", "K/W"),
     "_per_k": ("1/K", "/K"),
     "_j_per_k": ("J/K", "J/K"),
+    "_k_per_s": ("K/s", "K/s"),
     "_w_per_k": ("W/K", "W/K"),
     "_w_per_m2_k": ("W/m2/K", "W/m2/K"),
     "_w_per_m2": ("W/m2", "W/cm2"),
