@@ -92,6 +92,15 @@ def test_the_skin_reaches_its_limit_when_the_exponential_does() -> None:
     assert found.reaches_s[0, 0] == pytest.approx(by_hand_s, abs=0.01)
 
 
+def test_a_case_adds_its_resistance_in_the_way_to_the_room() -> None:
+    """By hand: P (R case / spreading + 1 / (0.0245 x 10 x spreading)) over the room."""
+    found = steady(lumped(0.75), power_w=2.0, rated_w=8.0, ambient_k=ROOM_K, in_case=True)
+    outside = 2.0 / (0.245 * 0.75)
+    inside = outside + 2.0 * PHONE.case.resistance_k_per_w / 0.75
+    assert found.names == ("phone", "case")
+    assert found.temperature_k[0] == pytest.approx(np.array([ROOM_K + inside, ROOM_K + outside]), rel=1e-12)
+
+
 # Laws
 
 
