@@ -24,7 +24,7 @@ WORSE_RATIO = 1.1
 """What fits no worse than this many times the best is held possible."""
 KNOWN_RATIO = 2.0
 """A constant is identified if what is possible of it spans no more than this and reaches no bound."""
-_ROUNDS, _STEPS, _SLOW_STEPS = 8, 13, 91
+_ROUNDS, _STEPS, _SLOW_STEPS = 6, 13, 91
 
 
 class Warming(Record):
@@ -66,7 +66,7 @@ def warming_k(warming: Warming, time_s: Array) -> Array:
     """Temperature at each time, in the shape of `time_s`."""
     pairs = zip(warming.rises_k, warming.time_constants_s, strict=True)
     return sum(
-        (rise * -np.expm1(-time_s / tau) for rise, tau in pairs), np.full_like(time_s, warming.start_k)
+        (rise * -np.expm1(-time_s / tau) for rise, tau in pairs), np.full(time_s.shape, warming.start_k)
     )
 
 

@@ -39,6 +39,7 @@ def test_two_exponentials_follow_the_battery_of_a_galaxy_s25_within_a_quarter_of
     one, two = one_exponential(TIME_S, BATTERY_K), two_exponentials(TIME_S, BATTERY_K)
     assert two.rms_k <= 0.25
     assert two.rms_k <= one.rms_k / 2
+    assert one.time_constants_s == pytest.approx((97,), rel=0.01)
 
 
 def test_the_series_of_the_galaxy_s25_tells_the_slow_slope_but_neither_slow_constant_nor_slow_rise() -> None:
@@ -46,7 +47,11 @@ def test_the_series_of_the_galaxy_s25_tells_the_slow_slope_but_neither_slow_cons
     assert not told.identified["slow constant"]
     assert not told.identified["slow rise"]
     assert told.identified["slow slope"]
-    assert told.slow_constant_s[1] == pytest.approx(SLOW_S[1])
+    assert told.slow_constant_s == pytest.approx((547, SLOW_S[1]), rel=0.02)
+    # Found apart from this code: the same sum of squares over a grid of 160 x 120 constants, with whole ellipses.
+    assert told.fast_constant_s == pytest.approx((31, 40), rel=0.05)
+    assert told.slow_rise_k == pytest.approx((13.3, 40.1), rel=0.06)
+    assert told.slow_slope_k_per_s == pytest.approx((0.0169, 0.0247), rel=0.03)
 
 
 @settled
