@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 
+from npuwatt import require
 from npuwatt.arrays import Array
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
@@ -106,6 +107,7 @@ def possible(time_s: Array, temperature_k: Array, *, resolution_k: float) -> Pos
 
     A fit that is off by less than readings are by being rounded, resolution / sqrt(12), is as good as any.
     """
+    require.positive(resolution=resolution_k)
     best = two_exponentials(time_s, temperature_k)
     allowed_k = max(WORSE_RATIO * best.rms_k, resolution_k / np.sqrt(12))
     rise_k = temperature_k - temperature_k[0]
@@ -138,7 +140,7 @@ class _Fits(Record):
 
 
 def _best_beside(time_s: Array, rise_k: Array, others_s: Array, bounds_s: tuple[float, float]) -> _Fits:
-    """For each row of constants (G, E - 1) the one that goes best beside them, first in each row, by finer and finer grids."""
+    """For each row of constants (G, E - 1) the one that fits best beside them, by finer and finer grids."""
     rows = np.arange(len(others_s))
     tried = np.tile(np.geomspace(*bounds_s, 5 * _STEPS), (len(rows), 1))
     for _ in range(_ROUNDS):
