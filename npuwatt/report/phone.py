@@ -86,12 +86,12 @@ def _claim(answer: PhoneAnswer) -> Record | None:
         "holds": claim.share_fraction * answer.rated_w <= answer.reaching_w,
         "conditions": [
             {
-                "spreading": spreading,
+                "spreading_fraction": spreading,
                 "ambient_k": room_k,
                 "session_peak_w": float(claim.session_peak_w[row, place]),
                 "steady_peak_w": float(claim.steady_peak_w[row, place]),
             }
-            for row, spreading in enumerate(claim.spreading)
+            for row, spreading in enumerate(claim.spreading_fraction)
             for place, room_k in enumerate(claim.rooms_k)
         ],
     }

@@ -26,7 +26,7 @@ _RESULT: Schema = dict.fromkeys(
             "share_fraction": NUMBER,
             "holds": FLAG,
             "conditions": list_of(
-                object_of(dict.fromkeys(("spreading", "ambient_k", "session_peak_w", "steady_peak_w"), NUMBER))
+                object_of(dict.fromkeys(("spreading_fraction", "ambient_k", "session_peak_w", "steady_peak_w"), NUMBER))
             ),
         }
     )

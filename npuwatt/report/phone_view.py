@@ -90,7 +90,7 @@ def _claim_table(result: Record, handset: Record) -> Table:
     claim, session = result["claim"], show_time(handset["session_s"])
     rows = tuple(
         (
-            f"{one['spreading']:.2f}", _celsius(one["ambient_k"]), quantity(one["session_peak_w"], "W"),
+            f"{one['spreading_fraction']:.2f}", _celsius(one["ambient_k"]), quantity(one["session_peak_w"], "W"),
             quantity(one["steady_peak_w"], "W"),
         )
         for one in claim["conditions"]
