@@ -44,6 +44,13 @@ _POWER = Annotated[
         show_default="what its work draws",
     ),
 ]  # fmt: skip
+_CLAIMS = Annotated[
+    bool,
+    typer.Option(
+        "--claims", rich_help_panel=_POCKET,
+        help="Add for which peak powers, spreading and rooms a share of peak (--power, else 50%) holds the limit.",
+    ),
+]  # fmt: skip
 
 
 def phone(
@@ -56,6 +63,7 @@ def phone(
     governor: _GOVERNOR = "allocator",
     case: _CASE = False,
     power: _POWER = None,
+    claims: _CLAIMS = False,
     network: Annotated[
         str,
         typer.Option(
@@ -82,7 +90,7 @@ def phone(
     \b
       npuwatt phone snapdragon-8-elite samsung-lpddr5-pim
       npuwatt phone snapdragon-8-elite --handset small-phone --minutes 30 --ambient 35degC --case
-      npuwatt phone snapdragon-8-elite --power 50% --limit 42degC --minutes 5
+      npuwatt phone snapdragon-8-elite --power 50% --limit 42degC --minutes 5 --claims
       npuwatt phone apple-m4-ane --handset fanless-laptop --set handset.surface.spreading=0.9 --format json
     """
     style = check_format(style, as_json)
@@ -93,7 +101,7 @@ def phone(
 
     found = answer(
         devices, handset=handset, minutes=minutes, limit=limit, ambient=ambient, start=start, governor=governor,
-        in_case=case, power=power, network=network, input_len=input_len,
+        in_case=case, power=power, claims=claims, network=network, input_len=input_len,
         output_len=output_len, weights=weights, activations=activations, kv_cache=kv_cache, changes=changes or (),
         presets=o.folders(presets),
     )  # fmt: skip

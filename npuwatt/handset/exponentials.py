@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 
+from npuwatt import require
 from npuwatt.arrays import Array
 from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
@@ -24,7 +25,7 @@ WORSE_RATIO = 1.1
 """What fits no worse than this many times the best is held possible."""
 KNOWN_RATIO = 2.0
 """A constant is identified if what is possible of it spans no more than this and reaches no bound."""
-_ROUNDS, _STEPS, _SLOW_STEPS = 8, 13, 91
+_ROUNDS, _STEPS, _SLOW_STEPS = 6, 13, 91
 
 
 class Warming(Record):
@@ -39,7 +40,8 @@ class Warming(Record):
 class Possible(Record):
     """What the readings leave possible of two exponentials, each from its least to its most.
 
-    The slow constant is set from bound to bound; the others are what then fits best.
+    Each time constant in turn is set from bound to bound, and all else is what then fits best. So the spans of
+    the constants are whole; those of rises and slope are the least they can be.
     """
 
     rms_k: float  # up to which a fit is held possible
@@ -65,7 +67,7 @@ def warming_k(warming: Warming, time_s: Array) -> Array:
     """Temperature at each time, in the shape of `time_s`."""
     pairs = zip(warming.rises_k, warming.time_constants_s, strict=True)
     return sum(
-        (rise * -np.expm1(-time_s / tau) for rise, tau in pairs), np.full_like(time_s, warming.start_k)
+        (rise * -np.expm1(-time_s / tau) for rise, tau in pairs), np.full(time_s.shape, warming.start_k)
     )
 
 
@@ -84,7 +86,7 @@ def one_exponential(time_s: Array, temperature_k: Array) -> Warming:
     """
     _check(time_s, temperature_k)
     none = np.empty((1, 0))
-    fit = _best_fast(time_s, temperature_k - temperature_k[0], none, (FAST_S[0], SLOW_S[1]))
+    fit = _best_beside(time_s, temperature_k - temperature_k[0], none, (FAST_S[0], SLOW_S[1]))
     return _warming(fit, 0, temperature_k[0])
 
 
@@ -94,7 +96,7 @@ def two_exponentials(time_s: Array, temperature_k: Array) -> Warming:
     rise_k = temperature_k - temperature_k[0]
     slow = np.geomspace(*SLOW_S, _SLOW_STEPS)
     for _ in range(_ROUNDS):
-        fit = _best_fast(time_s, rise_k, slow[:, np.newaxis], FAST_S)
+        fit = _best_beside(time_s, rise_k, slow[:, np.newaxis], FAST_S)
         best = int(np.argmin(fit.rms_k))
         slow = np.geomspace(slow[max(best - 1, 0)], slow[min(best + 1, len(slow) - 1)], _STEPS)
     return _warming(fit, best, temperature_k[0])
@@ -105,12 +107,19 @@ def possible(time_s: Array, temperature_k: Array, *, resolution_k: float) -> Pos
 
     A fit that is off by less than readings are by being rounded, resolution / sqrt(12), is as good as any.
     """
+    require.positive(resolution=resolution_k)
     best = two_exponentials(time_s, temperature_k)
     allowed_k = max(WORSE_RATIO * best.rms_k, resolution_k / np.sqrt(12))
-    slow = np.sort(np.append(np.geomspace(*SLOW_S, 5 * _SLOW_STEPS), best.time_constants_s[1]))
-    fit = _best_fast(time_s, temperature_k - temperature_k[0], slow[:, np.newaxis], FAST_S)
-    held = fit.rms_k <= allowed_k
-    (fast_s, slow_s), (fast_k, slow_k) = fit.tau_s[held].T, fit.rise_k[held].T
+    rise_k = temperature_k - temperature_k[0]
+    fast, slow = (
+        np.append(np.geomspace(*bounds_s, 2 * _SLOW_STEPS), tau_s)[:, np.newaxis]
+        for bounds_s, tau_s in zip((FAST_S, SLOW_S), best.time_constants_s, strict=True)
+    )
+    by_slow = _best_beside(time_s, rise_k, slow, FAST_S)
+    by_fast = _best_beside(time_s, rise_k, fast, SLOW_S)
+    held = np.append(by_slow.rms_k, by_fast.rms_k) <= allowed_k
+    fast_s, slow_s = np.concatenate([by_slow.tau_s, by_fast.tau_s[:, ::-1]])[held].T
+    fast_k, slow_k = np.concatenate([by_slow.rise_k, by_fast.rise_k[:, ::-1]])[held].T
     return Possible(
         rms_k=float(allowed_k),
         fast_constant_s=_span(fast_s),
@@ -130,17 +139,17 @@ class _Fits(Record):
     rms_k: Array  # (G,)
 
 
-def _best_fast(time_s: Array, rise_k: Array, others_s: Array, bounds_s: tuple[float, float]) -> _Fits:
-    """For each row of constants (G, E - 1) the fast one that goes best with them, by ever finer grids."""
+def _best_beside(time_s: Array, rise_k: Array, others_s: Array, bounds_s: tuple[float, float]) -> _Fits:
+    """For each row of constants (G, E - 1) the one that fits best beside them, by finer and finer grids."""
     rows = np.arange(len(others_s))
-    fast = np.tile(np.geomspace(*bounds_s, 5 * _STEPS), (len(rows), 1))
+    tried = np.tile(np.geomspace(*bounds_s, 5 * _STEPS), (len(rows), 1))
     for _ in range(_ROUNDS):
-        others = np.repeat(others_s, fast.shape[1], axis=0)
-        fits = _linear(time_s, rise_k, np.column_stack([fast.ravel(), others]))
-        best = np.argmin(fits.rms_k.reshape(fast.shape), axis=1)
-        chosen = rows * fast.shape[1] + best
-        low, high = np.maximum(best - 1, 0), np.minimum(best + 1, fast.shape[1] - 1)
-        fast = np.geomspace(fast[rows, low], fast[rows, high], _STEPS, axis=1)
+        others = np.repeat(others_s, tried.shape[1], axis=0)
+        fits = _linear(time_s, rise_k, np.column_stack([tried.ravel(), others]))
+        best = np.argmin(fits.rms_k.reshape(tried.shape), axis=1)
+        chosen = rows * tried.shape[1] + best
+        low, high = np.maximum(best - 1, 0), np.minimum(best + 1, tried.shape[1] - 1)
+        tried = np.geomspace(tried[rows, low], tried[rows, high], _STEPS, axis=1)
     return _Fits(
         tau_s=fits.tau_s[chosen],
         start_k=fits.start_k[chosen],

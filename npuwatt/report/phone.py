@@ -60,6 +60,7 @@ def _result(answer: PhoneAnswer) -> Record:
         "overshoot_k": number(course.overshoot_k),
         "runs_away": bool(course.runs_away[0, 0]),
         "tokens": [{"within_s": seconds, "tokens": tokens} for seconds, tokens in answer.tokens.items()],
+        "claim": _claim(answer),
         "confidence": {
             "class": answer.confidence.name,
             "level_fraction": LEVEL,
@@ -73,3 +74,24 @@ def _result(answer: PhoneAnswer) -> Record:
             )
         ],
     }  # fmt: skip
+
+
+def _claim(answer: PhoneAnswer) -> Record | None:
+    """For which peak powers the share of peak that was asked about holds the limit."""
+    claim = answer.claim
+    if claim is None:
+        return None
+    return {
+        "share_fraction": claim.share_fraction,
+        "holds": claim.share_fraction * answer.rated_w <= answer.reaching_w,
+        "conditions": [
+            {
+                "spreading_fraction": spreading,
+                "ambient_k": room_k,
+                "session_peak_w": float(claim.session_peak_w[row, place]),
+                "steady_peak_w": float(claim.steady_peak_w[row, place]),
+            }
+            for row, spreading in enumerate(claim.spreading_fraction)
+            for place, room_k in enumerate(claim.rooms_k)
+        ],
+    }

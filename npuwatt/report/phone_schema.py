@@ -21,6 +21,16 @@ _RESULT: Schema = dict.fromkeys(
     "reaches_s": MAYBE,
     "runs_away": FLAG,
     "tokens": list_of(object_of({"within_s": NUMBER, "tokens": NUMBER})),
+    "claim": object_of(
+        {
+            "share_fraction": NUMBER,
+            "holds": FLAG,
+            "conditions": list_of(
+                object_of(dict.fromkeys(("spreading_fraction", "ambient_k", "session_peak_w", "steady_peak_w"), NUMBER))
+            ),
+        }
+    )
+    | {"type": ["object", "null"]},
     "confidence": object_of(
         {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
         | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))

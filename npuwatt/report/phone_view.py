@@ -18,10 +18,11 @@ def phone_report(record: Record) -> Report:
     handset, results = record["handset"], record["results"]
     summary = _summary(results, handset)
     charts = [_chart(result, handset) for result in results]
+    claims = [_claim_table(result, handset) for result in results if result["claim"]]
     return Report(
         heading=_heading(record),
-        tables=(summary, *charts),
-        wide=(summary, *charts),
+        tables=(summary, *charts, *claims),
+        wide=(summary, *charts, *claims),
         sentences=tuple(sentence for result in results for sentence in _sentences(result, handset)),
         notes=tuple(_notes(record)),
     )
@@ -84,6 +85,24 @@ def _chart(result: Record, handset: Record) -> Table:
     )
 
 
+def _claim_table(result: Record, handset: Record) -> Table:
+    """Peak powers up to which the sentence is true, for the session and for ever."""
+    claim, session = result["claim"], show_time(handset["session_s"])
+    rows = tuple(
+        (
+            f"{one['spreading_fraction']:.2f}", _celsius(one["ambient_k"]), quantity(one["session_peak_w"], "W"),
+            quantity(one["steady_peak_w"], "W"),
+        )
+        for one in claim["conditions"]
+    )  # fmt: skip
+    return Table(
+        title=f"{label(result)}: {percent(claim['share_fraction'])} of peak keeps the skin at its limit up to a peak of",
+        columns=("spreading", "room", f"for {session}", "for ever"),
+        rows=rows,
+        keys=2,
+    )
+
+
 def _scale(share: float) -> str:
     """A mark on the way to the limit."""
     line = [*("." * _WIDE), "|"]
@@ -107,6 +126,8 @@ def _sentences(result: Record, handset: Record) -> list[str]:
             f"{bound[result['steady_bound_by']]} sets the steady {quantity(result['steady_w'], 'W')}."
         )
     ]
+    if result["claim"]:
+        said.append(_claimed(result, handset, session))
     last = result["tokens"][-1]
     kept = last["tokens"] / (result["tokens_per_s"] * last["within_s"]) if result["tokens_per_s"] else 1.0
     if kept < 0.995:
@@ -116,6 +137,19 @@ def _sentences(result: Record, handset: Record) -> list[str]:
     if result["runs_away"]:
         said.append(f"{name} runs away: leakage heats its die faster than heat leaves it.")
     return said
+
+
+def _claimed(result: Record, handset: Record, session: str) -> str:
+    """The sentence about a share of peak power, for this chip and for others."""
+    claim = result["claim"]
+    peaks = [one["session_peak_w"] for one in claim["conditions"]]
+    steady = [one["steady_peak_w"] for one in claim["conditions"]]
+    return (
+        f"{percent(claim['share_fraction'])} of its {quantity(result['rated_w'], 'W')} for {session} at "
+        f"{_celsius(handset['limit_k'])} is {'true' if claim['holds'] else 'false'} here; by spreading and room it is true "
+        f"for peaks up to {quantity(min(peaks), 'W')} to {quantity(max(peaks), 'W')}, and for ever only up to "
+        f"{quantity(min(steady), 'W')} to {quantity(max(steady), 'W')}."
+    )
 
 
 def _notes(record: Record) -> list[str]:

@@ -18,6 +18,7 @@ from npuwatt.handset.thermal import Course, course, power_reaching_w, sustainabl
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.modes import result_of
+from npuwatt.study.phone_claim import PeakClaim, peak_claim
 from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
@@ -51,6 +52,7 @@ class PhoneAnswer(Record):
     tokens: dict[float, float]  # by seconds from the start
     steady: Sustained
     reaching_w: float  # constant power that reaches the limit at exactly the minutes asked for
+    claim: PeakClaim | None
     confidence: Confidence
 
 
@@ -80,6 +82,7 @@ def phone(
     governor: str = "allocator",
     in_case: bool = False,
     power: str | None = None,
+    claims: bool = False,
     **options: Unpack[Options],
 ) -> Phone:
     """How warm the skin of a handset gets while each of several devices repeats one request, and what that leaves of
@@ -100,6 +103,9 @@ def phone(
         none, trips or allocator.
     power
         Demand of the chip in place of what its work draws: watts, or a share of its power cap, as in 50%.
+    claims
+        Whether to say for which peak powers, spreading and rooms that share of peak power (half, where `power`
+        is no share) holds the limit.
     **options
         As for `npuwatt.study.question.question`; where nothing is said the network is the handset's own,
         weights are int4, activations and cache int8; and `changes` may also be of `handset`.
@@ -139,7 +145,7 @@ def phone(
         try:
             found.append(
                 _answer(
-                    asked, device, chosen.record, power=power, limit_k=limit_k, room_k=room_k, start_k=start_k,
+                    asked, device, chosen.record, power=power, claims=claims, limit_k=limit_k, room_k=room_k, start_k=start_k,
                     session_s=session_s, governor=governor, in_case=in_case,
                 )
             )  # fmt: skip
@@ -202,6 +208,7 @@ def _answer(
     handset: Handset,
     *,
     power: str | None,
+    claims: bool,
     limit_k: float,
     room_k: float,
     start_k: float,
@@ -235,6 +242,16 @@ def _answer(
         tokens={seconds: _tokens(rate, found, seconds) for seconds in sorted({*SESSIONS_S, session_s})},
         steady=sustainable(handset, **setting),
         reaching_w=float(power_reaching_w(handset, start_k=start_k, time_s=session_s, **setting)[0, 0]),
+        claim=peak_claim(
+            handset,
+            share=_share(power),
+            rated_w=rated_w,
+            limit_k=limit_k,
+            session_s=session_s,
+            in_case=in_case,
+        )
+        if claims
+        else None,
         confidence=confidence(device, asked.network, asked.request, devices=1.0, stack=asked.stack),
     )
 
@@ -263,6 +280,11 @@ def _demand_w(power: str, rated_w: float) -> float:
             "or a share of it as in 50%"
         )
     return asked_w
+
+
+def _share(power: str | None) -> float:
+    """The share of peak power that was asked for; the common claim is of a half."""
+    return units.parse(power, "_fraction") if power and power.strip().endswith("%") else 0.5
 
 
 def _tokens(rate: Rate, found: Course, seconds: float) -> float:

@@ -22,7 +22,7 @@ CHIP = "snapdragon-8-elite"
     [
         (CHIP,),
         (CHIP, "samsung-lpddr5-pim", "--handset", "small-phone", "--minutes", "30", "--ambient", "35degC", "--case"),
-        (CHIP, "--power", "50%", "--limit", "42degC", "--governor", "none"),
+        (CHIP, "--power", "50%", "--limit", "42degC", "--governor", "none", "--claims"),
         (CHIP, "--governor", "trips", "--start", "35degC", "--set", "handset.surface.spreading=0.5"),
         ("apple-m4-ane", "--handset", "fanless-laptop"),
     ],
@@ -53,6 +53,34 @@ def test_a_governor_costs_tokens_and_holds_the_limit(quick: Quick) -> None:
     assert held["overshoot_k"] < 0.2
     assert free["tokens"][-1]["tokens"] > held["tokens"][-1]["tokens"]
     assert free["tokens"][0]["tokens"] == held["tokens"][0]["tokens"]  # in 5 minutes it never trips
+
+
+def test_half_of_peak_for_five_minutes_is_answered_with_the_peaks_for_which_it_is_true(quick: Quick) -> None:
+    done = quick("phone", CHIP, "--power", "50%", "--limit", "42degC", "--minutes", "5", "--claims", "--json")
+    claim = done.json()["results"][0]["claim"]
+    peaks = {
+        (one["spreading_fraction"], round(one["ambient_k"] - 273.15)): one for one in claim["conditions"]
+    }
+    assert claim["holds"]
+    # Warmer rooms and worse spreading allow less; a session always more than for ever.
+    for spreading in (0.5, 0.75, 0.95):
+        told = [peaks[spreading, room]["session_peak_w"] for room in (15, 25, 30, 35)]
+        assert told == sorted(told, reverse=True)
+    assert (
+        peaks[0.5, 25]["session_peak_w"]
+        < peaks[0.75, 25]["session_peak_w"]
+        < peaks[0.95, 25]["session_peak_w"]
+    )
+    assert all(one["steady_peak_w"] < one["session_peak_w"] for one in claim["conditions"])
+    # A chip of just that peak reaches the limit at the end of the session.
+    peak_w = peaks[0.75, 25]["session_peak_w"]
+    case = ("--set", "handset.surface.spreading=0.75", "--set", f"devices.{CHIP}.power_cap={peak_w:.6f}W")
+    result = quick("phone", CHIP, *case, "--power", "50%", "--governor", "none", "--json").json()["results"][
+        0
+    ]
+    assert result["reaching_w"] == pytest.approx(
+        peak_w / 2, rel=0.03
+    )  # leakage is a share of the rated power
 
 
 def test_a_terminal_gets_a_chart_and_a_pipe_the_numbers(quick: Quick) -> None:

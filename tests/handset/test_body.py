@@ -44,6 +44,7 @@ def test_a_chip_leaks_its_share_more_by_e_for_each_growth_length_and_no_more_bey
     chips_k = np.array([[318.15, 318.15 + 1.0 / 0.036, 298.15]])
     by_hand = 0.64 * np.array([[0.0, np.e - 1.0, np.exp(-0.72) - 1.0]])
     assert leaked_w(leak, chips_k - ROOM_K) == pytest.approx(by_hand, abs=1e-12)
+    assert leaked_w(leak, np.array([[499.9 - ROOM_K]])) < leaked_w(leak, np.array([[500.0 - ROOM_K]]))
     assert leaked_w(leak, np.array([[900.0]])) == leaked_w(leak, np.array([[500.0 - ROOM_K]]))
 
 
