@@ -58,7 +58,6 @@ def _result(answer: PhoneAnswer) -> Record:
         "peak_skin_k": number(course.peak_skin_k),
         "peak_die_k": number(course.peak_die_k),
         "overshoot_k": number(course.overshoot_k),
-        "runs_away": bool(course.runs_away[0, 0]),
         "tokens": [{"within_s": seconds, "tokens": tokens} for seconds, tokens in answer.tokens.items()],
         "claim": _claim(answer),
         "confidence": {

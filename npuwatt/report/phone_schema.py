@@ -19,7 +19,6 @@ _RESULT: Schema = dict.fromkeys(
 ) | {
     "steady_bound_by": {"enum": ["skin", "junction", "runaway", "rest"]},
     "reaches_s": MAYBE,
-    "runs_away": FLAG,
     "tokens": list_of(object_of({"within_s": NUMBER, "tokens": NUMBER})),
     "claim": object_of(
         {

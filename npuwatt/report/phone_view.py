@@ -134,8 +134,6 @@ def _sentences(result: Record, handset: Record) -> list[str]:
         said.append(f"Over {show_time(last['within_s'])} the governor leaves {percent(kept)} of the tokens.")
     if result["overshoot_k"]:
         said.append(f"The skin goes {result['overshoot_k']:.2g} K beyond its limit.")
-    if result["runs_away"]:
-        said.append(f"{name} runs away: leakage heats its die faster than heat leaves it.")
     return said
 
 

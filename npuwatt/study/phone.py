@@ -11,6 +11,7 @@ from npuwatt import units
 from npuwatt.arrays import Array, Real, column
 from npuwatt.device.evaluate import Device, host_of, rest_power_w
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
+from npuwatt.handset.body import HOTTEST_K
 from npuwatt.handset.governor import KINDS, Kind
 from npuwatt.handset.network import Handset
 from npuwatt.handset.steady import Sustained
@@ -230,9 +231,15 @@ def _answer(
         "rated_w": rated_w, "ambient_k": room_k, "limit_k": limit_k, "in_case": in_case,
     }  # fmt: skip
     lasting_s = max(session_s, SESSIONS_S[-1])
-    found = course(
-        handset, power_w=demand_w, start_k=start_k, duration_s=lasting_s, governor=governor, **setting
-    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        found = course(
+            handset, power_w=demand_w, start_k=start_k, duration_s=lasting_s, governor=governor, **setting
+        )
+    if not float(found.peak_die_k[0, 0]) < HOTTEST_K:
+        raise RequestError(
+            f"runs away: at {units.show_in(demand_w, 'W')} its die passes {_celsius(HOTTEST_K)} within "
+            f"{units.show_time(lasting_s)}; expected a device for a handset, a governor, or less --power"
+        )
     return PhoneAnswer(
         device=device,
         rated_w=rated_w,

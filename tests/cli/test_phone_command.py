@@ -75,9 +75,7 @@ def test_half_of_peak_for_five_minutes_is_answered_with_the_peaks_for_which_it_i
     # A chip of just that peak reaches the limit at the end of the session.
     peak_w = peaks[0.75, 25]["session_peak_w"]
     case = ("--set", "handset.surface.spreading=0.75", "--set", f"devices.{CHIP}.power_cap={peak_w:.6f}W")
-    result = quick("phone", CHIP, *case, "--power", "50%", "--governor", "none", "--json").json()["results"][
-        0
-    ]
+    result = quick("phone", CHIP, *case, "--power", "50%", "--json").json()["results"][0]
     assert result["reaching_w"] == pytest.approx(
         peak_w / 2, rel=0.03
     )  # leakage is a share of the rated power
@@ -118,3 +116,15 @@ def test_what_cannot_be_is_one_line(quick: Quick, case: tuple[str, ...], told: s
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
     assert told in done.err
+
+
+@pytest.mark.parametrize(
+    "case",
+    [("gpu",), (CHIP, "--governor", "none", "--set", "handset.leakage.share=0.9", "--minutes", "60")],
+    ids=str,
+)
+def test_a_chip_that_runs_away_is_said_in_one_line(quick: Quick, case: tuple[str, ...]) -> None:
+    done = quick("phone", *case)
+    assert (done.code, done.out) == (2, "")
+    assert "runs away: at " in done.err
+    assert "its die passes 226.9 degC within" in done.err
