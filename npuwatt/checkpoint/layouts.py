@@ -14,6 +14,7 @@ from npuwatt.errors import NpuwattError
 from npuwatt.record import Record
 
 CHUNK = 2**25  # weights that are unpacked at a time
+MOST_COLUMNS = CHUNK // 16  # of a packed matrix, sixteen rows of which are unpacked together
 _AWQ_PLACES = [0, 4, 1, 5, 2, 6, 3, 7]  # where the eight neighbours of a word lie in it
 
 
@@ -322,7 +323,7 @@ def _two(shape: Stored) -> tuple[int, int]:
     if shape.dtype not in ("I64", "I32") or shape.elements != 2:
         raise LayoutError("a shape that is not two whole numbers")
     rows, columns = shape.words().tolist()
-    if not (0 < rows < 2**31 and 0 < columns < 2**31):
+    if not (0 < rows < 2**31 and 0 < columns <= MOST_COLUMNS):
         raise LayoutError("a shape of lengths that no matrix has")
     return rows, columns
 

@@ -252,6 +252,11 @@ UNREAD: dict[str, tuple[Parts, str]] = {
          "shape": ("I64", np.array([2**40, 2**40]))},
         "lengths that no matrix has",
     ),
+    "one row of more inputs than any matrix has, which would fill the memory": (
+        {"compressed": ("BF16", np.zeros(4, np.uint16)), "bitmask": ("U8", np.zeros((1, 2**21), np.uint8)),
+         "shape": ("I64", np.array([1, 2**24]))},
+        "lengths that no matrix has",
+    ),
     "a bitmask of another shape": (
         {"compressed": ("BF16", np.zeros(4, np.uint16)), "bitmask": ("U8", np.zeros((1, 1), np.uint8)),
          "shape": ("I64", np.array([2, 4]))},
