@@ -387,6 +387,6 @@ def _root(short: Callable[[Array], Array], points: int) -> Array:
         low, at_low = np.where(is_short, power, low), np.where(is_short, found, at_low)
         high, at_high = np.where(is_short, high, power), np.where(is_short, at_high, found)
         side = np.where(is_short, 1.0, -1.0)
-        if np.all(np.abs(found) < 1e-9):
+        if np.all(np.abs(found) < 1e-7):
             break
     return np.where(short(np.zeros((points, 1))) <= 0, 0.0, power)
