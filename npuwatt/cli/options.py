@@ -62,11 +62,12 @@ def _whole(name: str, shown: str, text: str, panel: str = _REQUEST) -> Any:
     )
 
 
-def _width(name: str, what: str) -> Any:
+def width(name: str, what: str, usual: str = "bf16; int8 with --constants article") -> Any:
+    """A number type; `usual` in words where nothing is said."""
     variable = "NPUWATT_" + name.strip("-").upper().replace("-", "_")
     return typer.Option(
         name, envvar=variable, metavar="WIDTH", rich_help_panel=_REQUEST, help=f"Number type of {what}: fp32, bf16, fp16, fp8, int8, fp4, int4.",
-        show_default="bf16; int8 with --constants article",
+        show_default=usual,
     )  # fmt: skip
 
 
@@ -110,9 +111,9 @@ EXPERT_PARALLEL = Annotated[
 DATA_PARALLEL = Annotated[
     int, _whole("--data-parallel", "1", "Groups of devices, each with a copy of the weights.", _RUN)
 ]
-WEIGHTS = Annotated[str | None, _width("--weights", "weights")]
-ACTIVATIONS = Annotated[str | None, _width("--activations", "activations")]
-KV_CACHE = Annotated[str | None, _width("--kv-cache", "the key-value cache")]
+WEIGHTS = Annotated[str | None, width("--weights", "weights")]
+ACTIVATIONS = Annotated[str | None, width("--activations", "activations")]
+KV_CACHE = Annotated[str | None, width("--kv-cache", "the key-value cache")]
 PATTERNS = ("dense", "unstructured", "1:2", "2:4", "4:8", "block")
 
 

@@ -133,7 +133,9 @@ def _sentences(result: Record, handset: Record) -> list[str]:
     if kept < 0.995:
         said.append(f"Over {show_time(last['within_s'])} the governor leaves {percent(kept)} of the tokens.")
     if result["overshoot_k"]:
-        said.append(f"The skin goes {result['overshoot_k']:.2g} K beyond its limit.")
+        said.append(
+            f"Within {show_time(last['within_s'])} the skin goes {result['overshoot_k']:.2g} K beyond its limit."
+        )
     return said
 
 
@@ -159,7 +161,8 @@ def _notes(record: Record) -> list[str]:
     return [
         (
             "columns: draws, power of the chip and its memory at work; at most, constant power that reaches the limit just "
-            "then; for ever, steady power at the limit"
+            "then; for ever, steady power at the limit; limit after, skin and die at most: over "
+            f"{show_time(record['results'][0]['tokens'][-1]['within_s'])}"
         ),
         (
             f"the rest of the handset draws {quantity(handset['other_w'], 'W')} all the while; a chip under a power limit "

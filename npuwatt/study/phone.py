@@ -23,7 +23,7 @@ from npuwatt.study.phone_claim import PeakClaim, peak_claim
 from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
-HANDSET, MINUTES, AMBIENT_K = "large-phone", 5.0, 298.15
+HANDSET, MINUTES = "large-phone", 5.0
 WEIGHTS, ACTIVATIONS, KV_CACHE = "int4", "int8", "int8"  # as phones run language models
 SESSIONS_S = (300.0, 1800.0)  # tokens are counted in 5 and in 30 minutes, and in the minutes asked for
 MOST_MINUTES = 24 * 60.0

@@ -159,15 +159,21 @@ def _config_preset(path: str) -> library.Preset:
     )
 
 
+def _of_kind(
+    kind: Any, typed: str, preset: library.Preset, owner: str, changes: Sequence[str]
+) -> Chosen[Any]:
+    """A preset of a folder that holds one kind of record."""
+    given = preset.header("kind")
+    if given != kind.kind:
+        raise PresetError(f"{preset.document.at('kind')}: {shown(given)} given; expected {kind.kind}")
+    return _choose(typed, preset, kind, changed(preset.document, changes, owner))
+
+
 def load_stack(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Stack]:
     """Serving software by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
     from npuwatt.device.stack import Stack
 
-    preset = library.find("stacks", typed, folders)
-    kind = preset.header("kind")
-    if kind != Stack.kind:
-        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Stack.kind}")
-    return _choose(typed, preset, Stack, changed(preset.document, changes, "stack"))
+    return _of_kind(Stack, typed, library.find("stacks", typed, folders), "stack", changes)
 
 
 def load_datacenter(
@@ -176,33 +182,21 @@ def load_datacenter(
     """A hall by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
     from npuwatt.datacenter.facility import Facility
 
-    preset = library.find("datacenters", typed, folders)
-    kind = preset.header("kind")
-    if kind != Facility.kind:
-        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Facility.kind}")
-    return _choose(typed, preset, Facility, changed(preset.document, changes, "datacenter"))
+    return _of_kind(Facility, typed, library.find("datacenters", typed, folders), "datacenter", changes)
 
 
 def load_handset(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Handset]:
     """A phone or its like by name or path; `changes` are `ADDRESS=VALUE` edits of its own addresses."""
     from npuwatt.handset.network import Handset
 
-    preset = library.find("handsets", typed, folders)
-    kind = preset.header("kind")
-    if kind != Handset.kind:
-        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Handset.kind}")
-    return _choose(typed, preset, Handset, changed(preset.document, changes, "handset"))
+    return _of_kind(Handset, typed, library.find("handsets", typed, folders), "handset", changes)
 
 
 def load_profile(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Profile]:
     """What is noticed and answered all day, by name or path; `changes` are `ADDRESS=VALUE` edits of its addresses."""
     from npuwatt.handset.duty import Profile
 
-    preset = library.find("profiles", typed, folders)
-    kind = preset.header("kind")
-    if kind != Profile.kind:
-        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Profile.kind}")
-    return _choose(typed, preset, Profile, changed(preset.document, changes, "profile"))
+    return _of_kind(Profile, typed, library.find("profiles", typed, folders), "profile", changes)
 
 
 def load_cooling() -> Chosen[Cooling]:
@@ -249,11 +243,7 @@ def load_grid(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str]
     from npuwatt.datacenter.carbon import Grid
     from npuwatt.preset.regions import find_region
 
-    preset = find_region(typed, folders)
-    kind = preset.header("kind")
-    if kind != Grid.kind:
-        raise PresetError(f"{preset.document.at('kind')}: {shown(kind)} given; expected {Grid.kind}")
-    return _choose(typed, preset, Grid, changed(preset.document, changes, "grid"))
+    return _of_kind(Grid, typed, find_region(typed, folders), "grid", changes)
 
 
 def load_constants(name: str, kind: type[T], *, changes: Sequence[str] = ()) -> Chosen[T]:

@@ -90,6 +90,18 @@ def test_a_terminal_gets_a_chart_and_a_pipe_the_numbers(quick: Quick) -> None:
     assert "die" in told
 
 
+def test_the_types_its_help_tells_are_those_it_counts(quick: Quick) -> None:
+    text = " ".join(quick("phone", "-h").out.split())
+    request = quick("phone", CHIP, "--json").json()["request"]
+    for option, name in (
+        ("--weights", "weights"),
+        ("--activations", "activations"),
+        ("--kv-cache", "kv_cache"),
+    ):
+        told = text.split(f"{option} WIDTH")[1].split("default: (")[1].split(")")[0]
+        assert told == request[name]
+
+
 def test_csv_has_a_line_for_each_moment(quick: Quick) -> None:
     rows = list(csv.DictReader(io.StringIO(quick("phone", CHIP, "--format", "csv").out)))
     assert len(rows) == 1801
