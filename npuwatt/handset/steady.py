@@ -33,7 +33,7 @@ class Sustained(Record):
     """Most chip power that a handset settles within its limits with, and which of them binds."""
 
     power_w: Array
-    bound_by: npt.NDArray[np.str_]  # skin, junction, runaway, or rest: the rest alone exceeds a limit
+    bound_by: npt.NDArray[np.str_]  # skin, junction, runaway: its leakage; rest: that alone reaches a limit
 
 
 def settled(parts: Body, power_w: Array) -> Settled:
@@ -74,7 +74,8 @@ def sustained(parts: Body, *, skin_rise_k: Array, junction_rise_k: Array) -> Sus
     by_junction = _surface_where(parts, parts.heated, junction_rise_k)
     last = np.minimum(by_skin, by_junction)
     folded = _power_slope(parts, last) < 0.0
-    low, high = np.minimum(_surface_rise_k(parts, last * 0.0 + parts.other_w), last), last
+    unheated = _surface_rise_k(parts, last * 0.0 + parts.other_w)  # by the rest alone
+    low, high = np.minimum(unheated, last), last
     for _ in range(_STEPS):
         middle = 0.5 * (low + high)
         grows = _power_slope(parts, middle) >= 0.0
@@ -83,9 +84,11 @@ def sustained(parts: Body, *, skin_rise_k: Array, junction_rise_k: Array) -> Sus
     heat = shed_w(parts.air, surface) - parts.other_w
     chip = rises_k(parts, surface_k=surface, heat_w=heat)[:, parts.heated : parts.heated + 1]
     power = heat - leaked_w(parts.leak, chip)
-    nothing = (heat <= 0.0) | (power <= 0.0)
-    limit = np.where(folded, "runaway", np.where(by_junction < by_skin, "junction", "skin"))
-    return Sustained(power_w=np.where(nothing, 0.0, power), bound_by=np.where(nothing, "rest", limit))
+    by_rest = last <= unheated
+    limit = np.where(folded | (power <= 0.0), "runaway", np.where(by_junction < by_skin, "junction", "skin"))
+    return Sustained(
+        power_w=np.where(by_rest, 0.0, np.maximum(power, 0.0)), bound_by=np.where(by_rest, "rest", limit)
+    )
 
 
 def _least(parts: Body, power_w: Array) -> Array:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,8 +23,8 @@ from npuwatt.handset.steady import Settled, Sustained, settled, sustained
 from npuwatt.record import Record
 
 MOST_PERIODS = 200_000
+_STEEPEST = 0.5  # of the way to runaway: slopes of leakage beyond it stay out of the modes, which would grow
 _CHUNK = 2048  # design points whose modes stay in cache together
-_SEARCH = 60  # of regula falsi; some ten are usual
 
 
 class Course(Record):
@@ -34,6 +32,7 @@ class Course(Record):
 
     time_s: Array  # (T + 1,)
     power_w: Array  # (P, T): what the chip drew in each period, or (P, 0) where no series was asked for
+    heat_w: Array  # (P, T), or (P, 0): the same with what leaked on top
     skin_k: Array  # (P, T + 1), or (P, 0)
     die_k: Array  # (P, T + 1), or (P, 0)
     mean_power_w: Array
@@ -84,32 +83,6 @@ def sustainable(
         skin_rise_k=np.array(spread(limit_k - ambient_k, points)),
         junction_rise_k=np.array(spread(handset.junction_limit_k - ambient_k, points)),
     )
-
-
-def power_reaching_w(
-    handset: Handset,
-    *,
-    rated_w: Real,
-    ambient_k: Real,
-    limit_k: Real,
-    time_s: float,
-    start_k: Real | None = None,
-    in_case: bool = False,
-) -> Array:
-    """The constant power that brings the skin to `limit_k` at exactly `time_s`, (P, 1); 0 where none is needed."""
-    check_limit(limit_k, ambient_k)
-    points = point_count((handset, rated_w, ambient_k, limit_k, 0.0 if start_k is None else start_k))
-
-    def short_k(power_w: Array) -> Array:
-        """What the skin lacks to its limit at the end."""
-        found = course(
-            handset, power_w=power_w, rated_w=rated_w, ambient_k=ambient_k, limit_k=limit_k,
-            start_k=start_k, duration_s=time_s, in_case=in_case, series=False,
-        )  # fmt: skip
-        skin = tuple(handset.nodes).index(handset.skin)
-        return np.asarray(limit_k - found.end_k[:, skin : skin + 1])
-
-    return _root(short_k, points)
 
 
 def course(
@@ -203,7 +176,10 @@ def _modes(parts: Body, limit_rise_k: Array, piece_s: float) -> _Modes:
     """Eigen-decomposition of C^-1/2 (links + surface slope - leakage slope) C^-1/2."""
     points = len(limit_rise_k)
     surface_slope = np.array(spread(shed_slope_w_per_k(parts.air, limit_rise_k), points))
-    leak_slope = np.array(spread(leaked_slope_w_per_k(parts.leak, limit_rise_k), points))
+    steepest = _STEEPEST / (
+        parts.resistance_k_per_w[:, parts.heated, parts.heated, np.newaxis] + 1.0 / surface_slope
+    )
+    leak_slope = np.minimum(leaked_slope_w_per_k(parts.leak, limit_rise_k), steepest)
     count = len(parts.names)
     matrix = np.array(np.broadcast_to(parts.conductance_w_per_k, (points, count, count)))
     matrix[:, parts.surface, parts.surface] += surface_slope[:, 0]
@@ -272,7 +248,7 @@ def _chunk(
     def residues(state: Array, power: Array) -> tuple[Array, Array, Array]:
         """Rise of the die, and what leakage and surface differ from their slopes in the modes, as heat."""
         die = np.einsum("np,np->p", modes.die_k, state)
-        surface = np.einsum("np,np->p", modes.surface_k, state)
+        surface = np.minimum(np.einsum("np,np->p", modes.surface_k, state), flat.leak.hottest_rise_k)
         leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope_w_per_k * die
         return die, leaked, modes.surface_slope_w_per_k * surface - shed_w(flat.air, surface)
 
@@ -287,6 +263,7 @@ def _chunk(
     if series:
         kept = {
             "power_w": np.empty((periods, points)),
+            "heat_w": np.empty((periods, points)),
             "skin_k": np.empty((periods + 1, points)),
             "die_k": np.empty((periods + 1, points)),
         }
@@ -299,7 +276,8 @@ def _chunk(
         source = modes.die_k * heat + modes.surface_k * kept_back + modes.rest_w
         summed[0] += state
         state = modes.decay_ratio * state + modes.first_s * source
-        _, then_leaked, then_back = residues(state, power)
+        then_die, then_leaked, then_back = residues(state, power)
+        sloped = modes.leak_slope_w_per_k * (die + then_die) / 2
         more_leaked, more_back = then_leaked - leaked, then_back - kept_back
         state += modes.second_s * (modes.die_k * more_leaked + modes.surface_k * more_back)
         for place, value in enumerate((heat, kept_back, more_leaked, more_back), start=1):
@@ -313,7 +291,8 @@ def _chunk(
             share = (limit_rise - before)[crossed] / (skin - before)[crossed]
             reaches[crossed] = (period + share) * piece_s
         if series:
-            kept["power_w"][period], kept["skin_k"][period + 1], kept["die_k"][period + 1] = power, skin, die
+            kept["power_w"][period], kept["heat_w"][period] = power, heat + more_leaked / 2 + sloped
+            kept["skin_k"][period + 1], kept["die_k"][period + 1] = skin, die
     rises = np.einsum("pnm,mp->pn", modes.shapes_k, state)
     into, out = _energies(parts, modes, summed, periods, piece_s)
     found = {
@@ -329,7 +308,7 @@ def _chunk(
     }
     columns = {name: value[:, np.newaxis] for name, value in found.items()}
     nothing = np.empty((points, 0))
-    told = {name: (kept[name].T if series else nothing) for name in ("power_w", "skin_k", "die_k")}
+    told = {name: (kept[name].T if series else nothing) for name in ("power_w", "heat_w", "skin_k", "die_k")}
     if series:
         told |= {name: told[name] + room for name in ("skin_k", "die_k")}
     return columns | told | {"end_k": rises + room}
@@ -365,28 +344,3 @@ def _energies(
     into = piece_s * (heat + more_leaked / 2) + modes.leak_slope_w_per_k * die + rest_j
     out = modes.surface_slope_w_per_k * surface - piece_s * (kept_back + more_back / 2)
     return into, out
-
-
-def _root(short: Callable[[Array], Array], points: int) -> Array:
-    """Where a falling function of (P, 1) crosses zero, from 0 on, by regula falsi (Illinois)."""
-    low, high = np.zeros((points, 1)), np.ones((points, 1))
-    at_low, at_high = short(low), short(high)
-    for _ in range(_SEARCH):
-        if np.all(at_high <= 0):
-            break
-        high = np.where(at_high > 0, 2 * high, high)
-        at_high = short(high)
-    power = low
-    side = np.zeros((points, 1))
-    for _ in range(_SEARCH):
-        power = high + at_high * (high - low) / np.where(at_low > at_high, at_low - at_high, 1.0)
-        found = short(power)
-        is_short = found > 0
-        at_high = np.where(is_short & (side > 0), at_high / 2, at_high)
-        at_low = np.where(~is_short & (side < 0), at_low / 2, at_low)
-        low, at_low = np.where(is_short, power, low), np.where(is_short, found, at_low)
-        high, at_high = np.where(is_short, high, power), np.where(is_short, at_high, found)
-        side = np.where(is_short, 1.0, -1.0)
-        if np.all(np.abs(found) < 1e-7):
-            break
-    return np.where(short(np.zeros((points, 1))) <= 0, 0.0, power)

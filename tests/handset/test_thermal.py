@@ -13,7 +13,8 @@ from npuwatt.arrays import Array, column
 from npuwatt.handset import thermal
 from npuwatt.handset.governor import Kind
 from npuwatt.handset.network import Handset, Leakage, Link, Node, Surface, Trip, Trips
-from npuwatt.handset.thermal import Course, course, power_reaching_w, steady, sustainable
+from npuwatt.handset.reaching import reaching
+from npuwatt.handset.thermal import Course, course, steady, sustainable
 from npuwatt.record import replace
 from npuwatt.study.scenario import load_handset
 
@@ -74,8 +75,8 @@ def test_a_lumped_phone_sustains_what_the_published_budget_says(
     """h A (limit - room) x spreading, and C x spreading: of Electronics Cooling 2023, thermal budgets of phones."""
     told: dict[str, Any] = {"rated_w": 8.0, "ambient_k": ROOM_K, "limit_k": LIMIT_K}
     assert sustainable(lumped(spreading), **told).power_w[0, 0] == pytest.approx(steady_w, rel=0.02)
-    found = power_reaching_w(lumped(spreading), time_s=300.0, **told)
-    assert found[0, 0] == pytest.approx(five_minutes_w, rel=0.02)
+    found = reaching(lumped(spreading), time_s=300.0, **told)
+    assert found.power_w[0, 0] == pytest.approx(five_minutes_w, rel=0.02)
 
 
 def test_a_lumped_phone_warms_as_an_exponential_of_r_c() -> None:
@@ -241,12 +242,6 @@ def test_an_allocator_that_has_summed_an_overshoot_ends_just_below_the_limit() -
     assert PHONE.skin_limit_k - 0.2 <= found.skin_k[0, -1] <= PHONE.skin_limit_k
     settled = steady(PHONE, power_w=found.power_w[:, -1:], rated_w=8.0, ambient_k=ROOM_K)
     assert found.end_k == pytest.approx(settled.temperature_k, abs=0.01)
-
-
-def test_the_power_that_reaches_the_limit_at_a_time_reaches_it_then() -> None:
-    told: dict[str, Any] = {"rated_w": 8.0, "ambient_k": ROOM_K, "limit_k": LIMIT_K}
-    power_w = power_reaching_w(PHONE, time_s=600.0, **told)
-    assert ran(PHONE, power_w, **told).skin_k[0, -1] == pytest.approx(LIMIT_K, abs=1e-6)
 
 
 # An own solution
