@@ -210,14 +210,14 @@ def show(value: float, suffix: str, digits: int = 3) -> str:
     return show_in(value, si_unit(suffix), digits)
 
 
-def show_time(time_s: float) -> str:
+def show_time(time_s: float, digits: int = 3) -> str:
     """A time for people: in minutes, hours, days or years where it holds several of them, or a whole one."""
     for unit in ("year", "day", "h", "min"):
         count = time_s / _UNITS[unit][0]
         if count >= 2 or count == 1:
             plural = "s" if unit in ("year", "day") and count != 1 else ""
-            return f"{float(f'{count:.3g}'):.15g} {unit}{plural}"
-    return show(time_s, "_s")
+            return f"{float(f'{count:.{digits}g}'):.15g} {unit}{plural}"
+    return show(time_s, "_s", digits)
 
 
 def show_usual(value: float, unit: str) -> str:

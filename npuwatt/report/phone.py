@@ -10,8 +10,15 @@ from npuwatt import __version__
 from npuwatt.report.records import device_record, number, preset_records, request_record
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.phone import Phone, PhoneAnswer
+from npuwatt.study.phone_claim import PeakClaim
+from npuwatt.study.phone_figures import token_key
 
 Record = dict[str, Any]
+FIGURES = (
+    "demand_w", "tokens_per_s", "reaching_w", "reaching_ratio", "steady_w", "steady_ratio", "steady_tokens_per_s", "reaches_s",
+    "peak_skin_k", "peak_die_k", "battery_life_s", "tokens_per_charge",
+)  # fmt: skip
+"""What is told of a device with a range, by name of its value."""
 
 
 def phone_record(found: Phone) -> Record:
@@ -27,39 +34,40 @@ def phone_record(found: Phone) -> Record:
             "handset": chosen.preset.name,
             "title": chosen.preset.header("name"),
             "other_w": number(chosen.record.other_w),
-            "in_case": found.in_case,
+            "in_case": found.session.in_case,
             "limit_k": found.limit_k,
             "junction_limit_k": number(chosen.record.junction_limit_k),
-            "ambient_k": found.ambient_k,
-            "start_k": found.start_k,
-            "session_s": found.session_s,
-            "governor": found.governor,
+            "ambient_k": found.session.ambient_k,
+            "start_k": found.session.start_k,
+            "session_s": found.session.session_s,
+            "governor": found.session.governor,
+            "is_limit_given": found.session.limit_k is not None,
         },
-        "results": [_result(answer) for answer in found.answers],
+        "results": [_result(answer, found.claim) for answer in found.answers],
         "notes": [*asked.notes, *asked.warnings, *found.warnings],
         "presets": [*preset_records(asked), used],
         "sources": [{"key": key, "citation": text} for key, text in sorted(cited.items())],
     }
 
 
-def _result(answer: PhoneAnswer) -> Record:
-    course, steady = answer.course, answer.steady
+def _result(answer: PhoneAnswer, claim: PeakClaim | None) -> Record:
+    course, values, ends = answer.figures.course, answer.figures.values, answer.ranges.ends
     power_w = np.append(course.power_w[0], course.power_w[0, -1])  # of the period that each moment begins
+    rates = answer.work.rate.at(power_w)
     return {
         **device_record(answer.device),
-        "rated_w": answer.rated_w,
-        "demand_w": answer.demand_w,
-        "tokens_per_s": float(answer.rate.at(answer.demand_w)),
-        "steady_w": number(steady.power_w),
-        "steady_bound_by": str(steady.bound_by[0, 0]),
-        "steady_tokens_per_s": number(answer.rate.at(np.minimum(steady.power_w, answer.demand_w))),
-        "reaching_w": answer.reaching_w,
-        "reaches_s": number(course.reaches_s),
-        "peak_skin_k": number(course.peak_skin_k),
-        "peak_die_k": number(course.peak_die_k),
+        "rated_w": answer.work.rated_w,
+        **{name: number(values[name]) for name in FIGURES},
+        "steady_bound_by": str(answer.figures.steady.bound_by[0, 0]),
+        "reaching_bound_by": str(answer.figures.reaching.bound_by[0, 0]),
         "overshoot_k": number(course.overshoot_k),
-        "tokens": [{"within_s": seconds, "tokens": tokens} for seconds, tokens in answer.tokens.items()],
-        "claim": _claim(answer),
+        "tokens": [
+            {"within_s": seconds, "tokens": number(tokens), **_ends(ends[token_key(seconds)])}
+            for seconds, tokens in answer.figures.tokens.items()
+        ],
+        "ranges": {name: _ends(ends[name]) for name in FIGURES}
+        | {"numbers_count": answer.ranges.numbers_count, "runs_away_by": list(answer.ranges.away)},
+        "claim": _claim(answer, claim),
         "confidence": {
             "class": answer.confidence.name,
             "level_fraction": LEVEL,
@@ -69,26 +77,35 @@ def _result(answer: PhoneAnswer) -> Record:
             {"time_s": time_s, "skin_k": skin_k, "die_k": die_k, "power_w": power_w, "tokens_per_s": rate}
             for time_s, skin_k, die_k, power_w, rate in zip(
                 course.time_s.tolist(), course.skin_k[0].tolist(), course.die_k[0].tolist(), power_w.tolist(),
-                answer.rate.at(power_w).tolist(), strict=True,
+                rates.tolist(), strict=True,
             )
         ],
     }  # fmt: skip
 
 
-def _claim(answer: PhoneAnswer) -> Record | None:
+def _ends(ends: tuple[float, float]) -> Record:
+    """An interval; an end may be none: never, or no end to it."""
+    return {"low": number(ends[0]), "high": number(ends[1])}
+
+
+def _claim(answer: PhoneAnswer, claim: PeakClaim | None) -> Record | None:
     """For which peak powers the share of peak that was asked about holds the limit."""
-    claim = answer.claim
     if claim is None:
         return None
+    claimed_w = claim.share_fraction * answer.work.rated_w
+    low_w, high_w = answer.ranges.ends["reaching_w"]
     return {
         "share_fraction": claim.share_fraction,
-        "holds": claim.share_fraction * answer.rated_w <= answer.reaching_w,
+        "holds": claimed_w <= float(answer.figures.values["reaching_w"][0, 0]),
+        "is_open": low_w < claimed_w <= high_w,
         "conditions": [
             {
                 "spreading_fraction": spreading,
                 "ambient_k": room_k,
                 "session_peak_w": float(claim.session_peak_w[row, place]),
+                "session_bound_by": str(claim.session_bound_by[row, place]),
                 "steady_peak_w": float(claim.steady_peak_w[row, place]),
+                "steady_bound_by": str(claim.steady_bound_by[row, place]),
             }
             for row, spreading in enumerate(claim.spreading_fraction)
             for place, room_k in enumerate(claim.rooms_k)

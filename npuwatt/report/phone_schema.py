@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from npuwatt.handset.governor import KINDS
-from npuwatt.report.schema_parts import FLAG, MAYBE, NUMBER, TEXT, TEXTS, Schema, list_of, object_of
+from npuwatt.report.phone import FIGURES
+from npuwatt.report.schema_parts import COUNT, FLAG, MAYBE, NUMBER, TEXT, TEXTS, Schema, list_of, object_of
 from npuwatt.study.confidence import CLASSES, METRICS
 
 _HANDSET = object_of(
-    {"handset": TEXT, "title": TEXT, "in_case": FLAG, "governor": {"enum": list(KINDS)}}
+    {
+        "handset": TEXT,
+        "title": TEXT,
+        "in_case": FLAG,
+        "is_limit_given": FLAG,
+        "governor": {"enum": list(KINDS)},
+    }
     | dict.fromkeys(("other_w", "limit_k", "junction_limit_k", "ambient_k", "start_k", "session_s"), NUMBER)
 )
-_RESULT: Schema = dict.fromkeys(
-    (
-        "rated_w", "demand_w", "tokens_per_s", "steady_w", "steady_tokens_per_s", "reaching_w", "peak_skin_k",
-        "peak_die_k", "overshoot_k",
-    ),
-    NUMBER,
-) | {
-    "steady_bound_by": {"enum": ["skin", "junction", "runaway", "rest"]},
+_BOUND: Schema = {"enum": ["skin", "junction", "runaway", "rest"]}
+_ENDS = {"low": MAYBE, "high": MAYBE}  # none: never, or no end to it
+_CONDITION = dict.fromkeys(
+    ("spreading_fraction", "ambient_k", "session_peak_w", "steady_peak_w"), NUMBER
+) | dict.fromkeys(("session_bound_by", "steady_bound_by"), _BOUND)
+_RESULT: Schema = dict.fromkeys(FIGURES, NUMBER) | {
+    "rated_w": NUMBER,
+    "overshoot_k": NUMBER,
+    "steady_bound_by": _BOUND,
+    "reaching_bound_by": _BOUND,
     "reaches_s": MAYBE,
-    "tokens": list_of(object_of({"within_s": NUMBER, "tokens": NUMBER})),
+    "battery_life_s": MAYBE,
+    "tokens": list_of(object_of({"within_s": NUMBER, "tokens": NUMBER} | _ENDS)),
+    "ranges": object_of(
+        dict.fromkeys(FIGURES, object_of(_ENDS)) | {"numbers_count": COUNT, "runs_away_by": TEXTS}
+    ),
     "claim": object_of(
         {
             "share_fraction": NUMBER,
             "holds": FLAG,
-            "conditions": list_of(
-                object_of(dict.fromkeys(("spreading_fraction", "ambient_k", "session_peak_w", "steady_peak_w"), NUMBER))
-            ),
+            "is_open": FLAG,  # a number of the handset within its range would turn it
+            "conditions": list_of(object_of(_CONDITION)),
         }
     )
     | {"type": ["object", "null"]},
@@ -37,7 +49,7 @@ _RESULT: Schema = dict.fromkeys(
     "course": list_of(
         object_of(dict.fromkeys(("time_s", "skin_k", "die_k", "power_w", "tokens_per_s"), NUMBER))
     ),
-}  # fmt: skip
+}
 ABOUT = "Devices in a handset: limits by temperature, and the course of a session; SI numbers."
 
 

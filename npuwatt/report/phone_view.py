@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from npuwatt.report.document import Report, Table
@@ -11,18 +12,32 @@ from npuwatt.units import show_time
 Record = dict[str, Any]
 _MOMENTS = 12
 _WIDE = 18  # characters of a bar
+_NAMED = 3  # numbers that are named where there may be many
+_BOUND = {"skin": "skin", "junction": "die", "runaway": "leakage", "rest": "other draw"}
 
 
 def phone_report(record: Record) -> Report:
-    """Limits and rates side by side, then one chart for each device; a pipe gets the numbers without the bars."""
+    """Limits and rates, then one chart for each device; a pipe gets the numbers without the bars.
+
+    A terminal gets the devices side by side, a pipe and Markdown one a line.
+    """
     handset, results = record["handset"], record["results"]
-    summary = _summary(results, handset)
     charts = [_chart(result, handset) for result in results]
-    claims = [_claim_table(result, handset) for result in results if result["claim"]]
+    claims = [_claim_table(results[0]["claim"], handset)] if results[0]["claim"] else []  # the same for all
+    told = [_figures(result, handset) for result in results]
+    lines = Table(
+        columns=("device", *told[0]),
+        rows=tuple((label(result), *own.values()) for result, own in zip(results, told, strict=True)),
+    )
+    beside = Table(
+        columns=("", *(label(result) for result in results)),
+        rows=tuple((name, *(own[name] for own in told)) for name in told[0]),
+        left=tuple(label(result) for result in results),
+    )
     return Report(
         heading=_heading(record),
-        tables=(summary, *charts, *claims),
-        wide=(summary, *charts, *claims),
+        tables=(beside, *charts, *claims),
+        wide=(lines, *charts, *claims),
         sentences=tuple(sentence for result in results for sentence in _sentences(result, handset)),
         notes=tuple(_notes(record)),
     )
@@ -38,26 +53,63 @@ def _heading(record: Record) -> str:
     )
 
 
-def _summary(results: list[Record], handset: Record) -> Table:
+def _figures(result: Record, handset: Record) -> dict[str, str]:
+    """What is told of a device, each with the ends it may lie between, by what it is called."""
     session = show_time(handset["session_s"])
-    rows = tuple(
-        (
-            label(result), quantity(result["demand_w"], "W"), quantity(result["tokens_per_s"]),
-            quantity(result["reaching_w"], "W"), quantity(result["steady_w"], "W"), quantity(result["steady_tokens_per_s"]),
-            "never" if result["reaches_s"] is None else show_time(result["reaches_s"]),
-            _celsius(result["peak_skin_k"]), _celsius(result["peak_die_k"]),
-            *(quantity(one["tokens"]) for one in result["tokens"]),
-        )
-        for result in results
-    )  # fmt: skip
-    spans = [f"tokens in {show_time(one['within_s'])}" for one in results[0]["tokens"]]
-    return Table(
-        columns=(
-            "device", "draws", "tokens/s", f"{session} at most", "for ever", "tokens/s then", "limit after",
-            "skin at most", "die at most", *spans,
-        ),
-        rows=rows,
-    )  # fmt: skip
+
+    def told(name: str, show: Callable[[float, int], str], none: str = "-") -> str:
+        return _ranged(result[name], result["ranges"][name], show, none)
+
+    return {
+        "draws": told("demand_w", _watts),
+        "tokens/s": told("tokens_per_s", _rate),
+        f"at most for {session}": told("reaching_w", _watts),
+        "for ever": told("steady_w", _watts),
+        "tokens/s then": told("steady_tokens_per_s", _rate),
+        "limit after": told("reaches_s", _time, "never"),
+        "skin at most": told("peak_skin_k", _degrees),
+        "die at most": told("peak_die_k", _degrees),
+        **{
+            f"tokens in {show_time(one['within_s'])}": _ranged(one["tokens"], one, _count)
+            for one in result["tokens"]
+        },
+        "battery lasts": told("battery_life_s", _time, "for ever"),
+        "tokens per charge": told("tokens_per_charge", _count),
+    }
+
+
+def _ranged(value: float | None, ends: Record, show: Callable[[float, int], str], none: str = "-") -> str:
+    """A figure and its ends: '2.32 W (1.3 to 3.4 W)', '12.3 min (8 min up)'; what has no end or no value is so told."""
+    found = none if value is None else show(value, 3)
+    if ends["low"] is None:
+        return found
+    low = show(ends["low"], 2)
+    if ends["high"] is None:
+        return f"{found} ({low} up)"
+    high = show(ends["high"], 2)
+    unit = high.partition(" ")[2]
+    low = low.removesuffix(f" {unit}") if unit else low
+    return f"{found} ({low} to {high})"
+
+
+def _watts(value: float, digits: int) -> str:
+    return quantity(value, "W", digits)
+
+
+def _rate(value: float, digits: int) -> str:
+    return quantity(value, digits=digits)
+
+
+def _count(value: float, digits: int) -> str:
+    return f"{float(f'{value:.{digits}g}'):.0f}"
+
+
+def _time(value: float, digits: int) -> str:
+    return show_time(value, digits)
+
+
+def _degrees(value: float, digits: int) -> str:
+    return _celsius(value)
 
 
 def _chart(result: Record, handset: Record) -> Table:
@@ -85,20 +137,22 @@ def _chart(result: Record, handset: Record) -> Table:
     )
 
 
-def _claim_table(result: Record, handset: Record) -> Table:
+def _claim_table(claim: Record, handset: Record) -> Table:
     """Peak powers up to which the sentence is true, for the session and for ever."""
-    claim, session = result["claim"], show_time(handset["session_s"])
+    session = show_time(handset["session_s"])
     rows = tuple(
         (
-            f"{one['spreading_fraction']:.2f}", _celsius(one["ambient_k"]), quantity(one["session_peak_w"], "W"),
-            quantity(one["steady_peak_w"], "W"),
+            f"{one['spreading_fraction']:.2f}", _celsius(one["ambient_k"]),
+            quantity(one["session_peak_w"], "W"), _BOUND[one["session_bound_by"]],
+            quantity(one["steady_peak_w"], "W"), _BOUND[one["steady_bound_by"]],
         )
         for one in claim["conditions"]
     )  # fmt: skip
     return Table(
-        title=f"{label(result)}: {percent(claim['share_fraction'])} of peak keeps the skin at its limit up to a peak of",
-        columns=("spreading", "room", f"for {session}", "for ever"),
+        title=f"{percent(claim['share_fraction'])} of peak keeps skin and die within their limits up to a peak of",
+        columns=("spreading", "room", f"for {session}", "set by", "for ever", "by"),
         rows=rows,
+        left=("set by", "by"),
         keys=2,
     )
 
@@ -112,18 +166,13 @@ def _scale(share: float) -> str:
 
 def _sentences(result: Record, handset: Record) -> list[str]:
     name, session = label(result), show_time(handset["session_s"])
-    holds = "holds" if result["demand_w"] <= result["reaching_w"] else "does not hold"
-    keeps = "also for ever" if result["demand_w"] <= result["steady_w"] else "not for ever"
-    bound = {
-        "skin": "its skin",
-        "junction": "its die",
-        "runaway": "leakage",
-        "rest": "the rest of the handset",
-    }
+    holds = "holds" if result["reaching_ratio"] >= 1 else "does not hold"
+    keeps = "also for ever" if result["steady_ratio"] >= 1 else "not for ever"
     said = [
         (
-            f"{name}: {quantity(result['demand_w'], 'W')} without throttling {holds} the limit for {session} and does {keeps}; "
-            f"{bound[result['steady_bound_by']]} sets the steady {quantity(result['steady_w'], 'W')}."
+            f"{name}: {quantity(result['demand_w'], 'W')} without throttling {holds} the limits for {session}, where its "
+            f"{_BOUND[result['reaching_bound_by']]} sets {quantity(result['reaching_w'], 'W')}, and {keeps}, where its "
+            f"{_BOUND[result['steady_bound_by']]} sets {quantity(result['steady_w'], 'W')}; {_open(result['ranges'])}."
         )
     ]
     if result["claim"]:
@@ -136,7 +185,29 @@ def _sentences(result: Record, handset: Record) -> list[str]:
         said.append(
             f"Within {show_time(last['within_s'])} the skin goes {result['overshoot_k']:.2g} K beyond its limit."
         )
+    if result["peak_die_k"] > handset["junction_limit_k"]:
+        said.append(
+            f"Its die passes its own limit of {_celsius(handset['junction_limit_k'])}, where a chip throttles itself; the "
+            "governors here look at the skin alone."
+        )
+    if away := result["ranges"]["runs_away_by"]:
+        more = f" and {len(away) - _NAMED} others" if len(away) > _NAMED else ""
+        said.append(
+            f"It runs away at an end of the range of one number alone: {', '.join(away[:_NAMED])}{more}."
+        )
     return said
+
+
+def _open(ranges: Record) -> str:
+    """Which of both answers another number within its range would turn."""
+    turned = [
+        which
+        for which, name in (("the first", "reaching_ratio"), ("the second", "steady_ratio"))
+        if ranges[name]["low"] < 1 <= ranges[name]["high"]
+    ]
+    if len(turned) == 1:
+        return f"within the ranges {turned[0]} may turn"
+    return "within the ranges both may turn" if turned else "no range turns that"
 
 
 def _claimed(result: Record, handset: Record, session: str) -> str:
@@ -144,11 +215,15 @@ def _claimed(result: Record, handset: Record, session: str) -> str:
     claim = result["claim"]
     peaks = [one["session_peak_w"] for one in claim["conditions"]]
     steady = [one["steady_peak_w"] for one in claim["conditions"]]
+    most = _ranged(result["reaching_w"], result["ranges"]["reaching_w"], _watts)
+    turned = "a number of the handset within its range would turn that" if claim["is_open"] else (
+        "no number of the handset within its range turns that"
+    )  # fmt: skip
     return (
-        f"{percent(claim['share_fraction'])} of its {quantity(result['rated_w'], 'W')} for {session} at "
-        f"{_celsius(handset['limit_k'])} is {'true' if claim['holds'] else 'false'} here; by spreading and room it is true "
-        f"for peaks up to {quantity(min(peaks), 'W')} to {quantity(max(peaks), 'W')}, and for ever only up to "
-        f"{quantity(min(steady), 'W')} to {quantity(max(steady), 'W')}."
+        f"{label(result)}: {percent(claim['share_fraction'])} of its {quantity(result['rated_w'], 'W')} for {session} at "
+        f"{_celsius(handset['limit_k'])} is {'true' if claim['holds'] else 'false'} here, where it may draw {most}; {turned}. "
+        f"By spreading and room it is true for peaks up to {quantity(min(peaks), 'W')} to {quantity(max(peaks), 'W')}, and "
+        f"for ever only up to {quantity(min(steady), 'W')} to {quantity(max(steady), 'W')}."
     )
 
 
@@ -158,22 +233,30 @@ def _notes(record: Record) -> list[str]:
         f"{label(result)} {result['evidence']}, {result['confidence']['class']}"
         for result in record["results"]
     )
+    limit = "the limit, " if handset["is_limit_given"] else ""
+    count = record["results"][0]["ranges"]["numbers_count"]
     return [
         (
-            "columns: draws, power of the chip and its memory at work; at most, constant power that reaches the limit just "
-            "then; for ever, steady power at the limit; limit after, skin and die at most: over "
-            f"{show_time(record['results'][0]['tokens'][-1]['within_s'])}"
+            "draws, power of the chip and its memory at work; at most, constant power that brings skin or die to its limit just "
+            f"then; for ever, steady power at a limit; limit after, skin and die at most: over {_lasting(record)}; battery lasts, a "
+            "full one that feeds chip and all else, after that as in the last third of it"
+        ),
+        (
+            f"in brackets, {count} numbers of the handset put alone to both ends of their ranges, and how far off power and "
+            f"tokens/s of such devices were, combined in squares; {limit}the room, the request and the period of the governor "
+            "stay as they are"
         ),
         (
             f"the rest of the handset draws {quantity(handset['other_w'], 'W')} all the while; a chip under a power limit "
             "slows down at the same energy of each operation, so one that lowers its voltage does better"
         ),
-        (
-            f"a prediction, nothing here was measured: {told}; numbers of the handset have ranges, see npuwatt presets show "
-            f"{handset['handset']}"
-        ),
+        f"a prediction, nothing here was measured: {told}",
         *record["notes"],
     ]
+
+
+def _lasting(record: Record) -> str:
+    return show_time(record["results"][0]["tokens"][-1]["within_s"])
 
 
 def _celsius(kelvin: float) -> str:

@@ -3,57 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from npuwatt import units
-from npuwatt.arrays import Array, Real, column
+from npuwatt.arrays import Array, column
 from npuwatt.device.evaluate import Device, host_of, rest_power_w
 from npuwatt.errors import NpuwattError, RequestError, did_you_mean, shown
 from npuwatt.handset.body import HOTTEST_K
-from npuwatt.handset.governor import KINDS, Kind
+from npuwatt.handset.governor import KINDS
 from npuwatt.handset.network import Handset
-from npuwatt.handset.steady import Sustained
-from npuwatt.handset.thermal import Course, course, power_reaching_w, sustainable
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.handset import asked_in, held_in
 from npuwatt.study.modes import result_of
 from npuwatt.study.phone_claim import PeakClaim, peak_claim
+from npuwatt.study.phone_figures import Figures, Ranges, Rate, Session, Work, with_ranges
 from npuwatt.study.question import Options, Question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
 HANDSET, MINUTES = "large-phone", 5.0
-SESSIONS_S = (300.0, 1800.0)  # tokens are counted in 5 and in 30 minutes, and in the minutes asked for
-MOST_MINUTES = 24 * 60.0
+LEAST_MINUTES, MOST_MINUTES = 0.01, 24 * 60.0
+_HOTTEST_LIMIT_K = 423.15
+_COLDEST_START_K = 250.0
+_LEAST_SHARE = 0.01  # of peak power that is asked about
 _AMBIENTS_K = (273.15, 318.15)
 _CAPS = 33  # power caps at which the rate of a device is worked out; straight in between
-
-
-class Rate(Record):
-    """Output tokens per second that a device makes of watts, repeating one request; each is (K,), rising."""
-
-    power_w: Array
-    tokens_per_s: Array
-
-    def at(self, power_w: Real) -> Array:
-        """Rate at a mean power, of its shape. Below the least power at which work is done at all, it works for a part of the time."""
-        return np.asarray(np.interp(power_w, self.power_w, self.tokens_per_s))
 
 
 class PhoneAnswer(Record):
     """One device in the handset."""
 
     device: Chosen[Device]
-    rated_w: float
-    demand_w: float  # that it draws unthrottled
-    rate: Rate
-    course: Course  # of the minutes asked for, or half an hour if that is longer
-    tokens: dict[float, float]  # by seconds from the start
-    steady: Sustained
-    reaching_w: float  # constant power that reaches the limit at exactly the minutes asked for
-    claim: PeakClaim | None
+    work: Work
+    figures: Figures
+    ranges: Ranges
     confidence: Confidence
 
 
@@ -63,12 +48,9 @@ class Phone(Record):
     question: Question
     handset: Chosen[Handset]
     limit_k: float
-    ambient_k: float
-    start_k: float
-    session_s: float
-    governor: str
-    in_case: bool
+    session: Session
     answers: tuple[PhoneAnswer, ...]
+    claim: PeakClaim | None
     warnings: tuple[str, ...]
 
 
@@ -116,47 +98,87 @@ def phone(
     NpuwattError
         Something asked for does not exist or cannot be computed; its text says what would.
     """
-    if governor not in KINDS:
-        near = did_you_mean(governor, KINDS) or f"; expected one of {', '.join(KINDS)}"
-        raise RequestError(f"--governor: {shown(governor)} given{near}")
-    if not 0 < minutes <= MOST_MINUTES:
-        raise RequestError(f"--minutes: {minutes:g} given; expected more than 0 and at most {MOST_MINUTES:g}")
     changes = options.get("changes", ())
     own = [change.removeprefix("handset.") for change in changes if change.startswith("handset.")]
     others = [change for change in changes if not change.startswith("handset.")]
     chosen = load_handset(handset, changes=own, folders=options.get("presets", ()))
+    limit_k = float(np.max(chosen.record.skin_limit_k)) if limit is None else _temperature("--limit", limit)
+    session = _session(
+        limit_k, minutes=minutes, ambient=ambient, start=start, governor=governor, in_case=in_case,
+        is_limit_given=limit is not None,
+    )  # fmt: skip
+    asked = asked_in(chosen.record, names, others, options)
+    with np.errstate(all="ignore"):  # of absurd numbers, which are refused
+        answers = _answers(asked, chosen, session, power)
+        claim = _claim(chosen.record, session, limit_k, power) if claims else None
+    return Phone(
+        question=asked, handset=chosen, limit_k=limit_k, session=session, answers=answers, claim=claim,
+        warnings=tuple(implausible(chosen, own, "handset")),
+    )  # fmt: skip
+
+
+def _session(
+    limit_k: float,
+    *,
+    minutes: float,
+    ambient: str,
+    start: str | None,
+    governor: str,
+    in_case: bool,
+    is_limit_given: bool,
+) -> Session:
+    """What is done with the handset, checked."""
+    if governor not in KINDS:
+        near = did_you_mean(governor, KINDS) or f"; expected one of {', '.join(KINDS)}"
+        raise RequestError(f"--governor: {shown(governor)} given{near}")
+    if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
+        raise RequestError(f"--minutes: {minutes:g} given; expected {LEAST_MINUTES:g} to {MOST_MINUTES:g}")
     room_k = _temperature("--ambient", ambient)
     if not _AMBIENTS_K[0] <= room_k <= _AMBIENTS_K[1]:
         raise RequestError(f"--ambient: {ambient} given; expected 0 to 45 degC")
-    limit_k = float(np.max(chosen.record.skin_limit_k)) if limit is None else _temperature("--limit", limit)
     start_k = room_k if start is None else _temperature("--start", start)
-    if limit_k <= room_k:
+    if not room_k < limit_k <= _HOTTEST_LIMIT_K:
         raise RequestError(
-            f"--limit: {_celsius(limit_k)} given; expected above the {_celsius(room_k)} of the room"
+            f"--limit: {_celsius(limit_k)} given; expected above the {_celsius(room_k)} of the room and at most "
+            f"{_celsius(_HOTTEST_LIMIT_K)}"
         )
-    if not 250 <= start_k < limit_k:
+    if not _COLDEST_START_K <= start_k < limit_k:
         raise RequestError(
-            f"--start: {_celsius(start_k)} given; expected below the limit of {_celsius(limit_k)}"
+            f"--start: {_celsius(start_k)} given; expected {_celsius(_COLDEST_START_K)} or more, below the limit of "
+            f"{_celsius(limit_k)}"
         )
-    asked = asked_in(chosen.record, names, others, options)
-    session_s = 60.0 * minutes
+    return Session(
+        limit_k=limit_k if is_limit_given else None, ambient_k=room_k, start_k=start_k, session_s=60.0 * minutes,
+        governor=governor, in_case=in_case,
+    )  # fmt: skip
+
+
+def _answers(
+    asked: Question, handset: Chosen[Handset], session: Session, power: str | None
+) -> tuple[PhoneAnswer, ...]:
+    """Each device alone in the handset; the faults of all of them at once."""
     faults: list[str] = []
     found = []
     for device in asked.devices:
         try:
-            found.append(
-                _answer(
-                    asked, device, chosen.record, power=power, claims=claims, limit_k=limit_k, room_k=room_k, start_k=start_k,
-                    session_s=session_s, governor=governor, in_case=in_case,
-                )
-            )  # fmt: skip
+            found.append(_answer(asked, device, handset, session, power=power))
         except NpuwattError as error:
             faults += [f"device {shown(device.typed)}: {fault}" for fault in error.faults]
     if faults:
         raise RequestError(*faults)
-    return Phone(
-        question=asked, handset=chosen, limit_k=limit_k, ambient_k=room_k, start_k=start_k, session_s=session_s,
-        governor=governor, in_case=in_case, answers=tuple(found), warnings=tuple(implausible(chosen, own, "handset")),
+    return tuple(found)
+
+
+def _claim(handset: Handset, session: Session, limit_k: float, power: str | None) -> PeakClaim:
+    """For which peaks the share of peak power that was asked for, else a half, is held: whatever the device."""
+    share = units.parse(power, "_fraction") if power and power.strip().endswith("%") else 0.5
+    least = max(_LEAST_SHARE, float(np.max(handset.leakage.share_fraction)))
+    if share < least:
+        raise RequestError(
+            f"--claims: {power} of peak asked about; expected {100 * least:.3g}% or more, as much as leaks of it"
+        )
+    return peak_claim(
+        handset, share=share, room_k=session.ambient_k, limit_k=limit_k, session_s=session.session_s, in_case=session.in_case
     )  # fmt: skip
 
 
@@ -182,6 +204,10 @@ def rate_of(asked: Question, device: Device) -> Rate:
     metrics = result_of(asked, _capped(device, caps), limits=False).metrics()
     drawn, rate = (np.broadcast_to(metrics[name], caps.shape).ravel() for name in ("power_w", "tokens_per_s"))
     keep = np.concatenate([np.diff(drawn) > 0, [True]])  # caps that no longer bind draw the same
+    if not (np.isfinite(drawn).all() and np.isfinite(rate).all() and drawn[-1] > 0):
+        raise RequestError(
+            "has no finite answer; expected numbers nearer to those of a real device in a real handset"
+        )
     return Rate(
         power_w=np.concatenate([[rest_w], drawn[keep]]), tokens_per_s=np.concatenate([[0.0], rate[keep]])
     )
@@ -195,55 +221,41 @@ def _capped(device: Device, caps: Array) -> Device:
 def _answer(
     asked: Question,
     device: Chosen[Device],
-    handset: Handset,
-    *,
+    handset: Chosen[Handset],
+    session: Session,
     power: str | None,
-    claims: bool,
-    limit_k: float,
-    room_k: float,
-    start_k: float,
-    session_s: float,
-    governor: Kind,
-    in_case: bool,
 ) -> PhoneAnswer:
-    held = held_in(asked, device, handset)
+    held = held_in(asked, device, handset.record)
     rated_w = float(np.max(host_of(device.record).power_cap_w))
     rate = rate_of(asked, held)
     demand_w = float(rate.power_w[-1]) if power is None else _demand_w(power, rated_w)
-    setting: dict[str, Any] = {
-        "rated_w": rated_w, "ambient_k": room_k, "limit_k": limit_k, "in_case": in_case,
-    }  # fmt: skip
-    lasting_s = max(session_s, SESSIONS_S[-1])
-    with np.errstate(all="ignore"):
-        found = course(
-            handset, power_w=demand_w, start_k=start_k, duration_s=lasting_s, governor=governor, **setting
-        )
-    if not float(found.peak_die_k[0, 0]) < HOTTEST_K:
-        raise RequestError(
-            f"runs away: at {units.show_in(demand_w, 'W')} its die passes {_celsius(HOTTEST_K)} within "
-            f"{units.show_time(lasting_s)}; expected a device for a handset, a governor, or less --power"
-        )
+    work = Work(rated_w=rated_w, demand_w=demand_w, is_given=power is not None, rate=rate)
+    sure = confidence(device, asked.network, asked.request, devices=1.0, stack=asked.stack)
+    found, ranges = with_ranges(handset, f"devices.{device.typed}", sure, session, work)
+    _check_finite(found, session, demand_w)
     return PhoneAnswer(
         device=device,
-        rated_w=rated_w,
-        demand_w=demand_w,
-        rate=rate,
-        course=found,
-        tokens={seconds: _tokens(rate, found, seconds) for seconds in sorted({*SESSIONS_S, session_s})},
-        steady=sustainable(handset, **setting),
-        reaching_w=float(power_reaching_w(handset, start_k=start_k, time_s=session_s, **setting)[0, 0]),
-        claim=peak_claim(
-            handset,
-            share=_share(power),
-            rated_w=rated_w,
-            limit_k=limit_k,
-            session_s=session_s,
-            in_case=in_case,
-        )
-        if claims
-        else None,
-        confidence=confidence(device, asked.network, asked.request, devices=1.0, stack=asked.stack),
+        work=work,
+        figures=found,
+        ranges=ranges,
+        confidence=sure,
     )
+
+
+def _check_finite(found: Figures, session: Session, demand_w: float) -> None:
+    """Refuse a chip that runs away, and numbers of which nothing comes."""
+    hottest_k = float(found.course.peak_die_k[0, 0])
+    told = [values for name, values in found.values.items() if name != "reaches_s"]
+    if hottest_k >= HOTTEST_K:
+        or_governor = ", a governor" if session.governor == "none" else ""
+        raise RequestError(
+            f"runs away: at {units.show_in(demand_w, 'W')} its die passes {_celsius(HOTTEST_K)} within "
+            f"{units.show_time(session.lasting_s)}; expected a device for a handset{or_governor}, or less --power"
+        )
+    if not all(np.isfinite(values[0, 0]) for values in told):
+        raise RequestError(
+            "has no finite answer; expected numbers nearer to those of a real device in a real handset"
+        )
 
 
 def _demand_w(power: str, rated_w: float) -> float:
@@ -261,14 +273,3 @@ def _demand_w(power: str, rated_w: float) -> float:
             "or a share of it as in 50%"
         )
     return asked_w
-
-
-def _share(power: str | None) -> float:
-    """The share of peak power that was asked for; the common claim is of a half."""
-    return units.parse(power, "_fraction") if power and power.strip().endswith("%") else 0.5
-
-
-def _tokens(rate: Rate, found: Course, seconds: float) -> float:
-    """Output tokens from the start to a moment: the rate of each period by its length."""
-    ends = np.minimum(found.time_s, seconds)
-    return float(np.sum(rate.at(found.power_w[0]) * np.diff(ends)))
