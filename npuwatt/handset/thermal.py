@@ -246,15 +246,18 @@ def _chunk(
     state = np.einsum("pnm,pn->mp", modes.shapes_k, capacity * started)
     flat = _flat(parts, points)
 
-    def residues(state: Array, power: Array) -> tuple[Array, Array, Array]:
-        """Rise of the die, and what leakage and surface differ from their slopes in the modes, as heat."""
+    def residues(state: Array) -> tuple[Array, Array, Array]:
+        """Rise of the die, what leaks at it, and what the surface differs from its slope in the modes, as heat."""
         die = np.einsum("np,np->p", modes.die_k, state)
         surface = np.minimum(np.einsum("np,np->p", modes.surface_k, state), flat.leak.hottest_rise_k)
-        leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope_w_per_k * die
-        return die, leaked, modes.surface_slope_w_per_k * surface - shed_w(flat.air, surface)
+        return (
+            die,
+            leaked_w(flat.leak, die),
+            modes.surface_slope_w_per_k * surface - shed_w(flat.air, surface),
+        )
 
     skin = np.einsum("np,np->p", modes.skin_k, state)
-    die, leaked, kept_back = residues(state, demand[:, 0])
+    die, leaking, kept_back = residues(state)
     peak_skin, peak_die, before = skin, die, skin
     reaches = np.full(points, np.inf)
     limit_rise = (limit - room)[:, 0]
@@ -272,26 +275,28 @@ def _chunk(
     reaches[skin >= limit_rise] = 0.0
     for period in range(periods):
         power = law.allowed_w(skin[:, np.newaxis] + room, demand)[:, 0]
-        leaked = np.maximum(leaked_w(flat.leak, die), -power) - modes.leak_slope_w_per_k * die
+        leaked = np.maximum(leaking, -power) - modes.leak_slope_w_per_k * die
         heat = power + leaked
         source = modes.die_k * heat + modes.surface_k * kept_back + modes.rest_w
         summed[0] += state
         state = modes.decay_ratio * state + modes.first_s * source
-        then_die, then_leaked, then_back = residues(state, power)
-        sloped = modes.leak_slope_w_per_k * (die + then_die) / 2
+        then_die, then_leaking, then_back = residues(state)
+        then_leaked = np.maximum(then_leaking, -power) - modes.leak_slope_w_per_k * then_die
         more_leaked, more_back = then_leaked - leaked, then_back - kept_back
         state += modes.second_s * (modes.die_k * more_leaked + modes.surface_k * more_back)
         for place, value in enumerate((heat, kept_back, more_leaked, more_back), start=1):
             summed[place] += value
         total_w += power
         before, skin = skin, np.einsum("np,np->p", modes.skin_k, state)
-        die, _, kept_back = residues(state, power)
+        cooler = die
+        die, leaking, kept_back = residues(state)
         peak_skin, peak_die = np.maximum(peak_skin, skin), np.maximum(peak_die, die)
         crossed = (skin >= limit_rise) & np.isinf(reaches)
         if crossed.any():
             share = (limit_rise - before)[crossed] / (skin - before)[crossed]
             reaches[crossed] = (period + share) * piece_s
         if series:
+            sloped = modes.leak_slope_w_per_k * (cooler + die) / 2
             kept["power_w"][period], kept["heat_w"][period] = power, heat + more_leaked / 2 + sloped
             kept["skin_k"][period + 1], kept["die_k"][period + 1] = skin, die
     rises = np.einsum("pnm,mp->pn", modes.shapes_k, state)

@@ -24,7 +24,7 @@ from npuwatt.study.question import Options, Question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
 HANDSET, MINUTES = "large-phone", 5.0
-LEAST_MINUTES, MOST_MINUTES = 0.01, 24 * 60.0
+LEAST_MINUTES, MOST_MINUTES = 0.01, 8 * 60.0  # the most is what a battery lasts under a light load
 _HOTTEST_LIMIT_K = 423.15
 _COLDEST_START_K = 250.0
 _LEAST_SHARE = 0.01  # of peak power that is asked about

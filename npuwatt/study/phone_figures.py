@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npuwatt.arrays import Array, Real, total
+from npuwatt.arrays import Array, Real, column, total
 from npuwatt.handset.charge import charge
 from npuwatt.handset.governor import Kind
 from npuwatt.handset.network import Handset
@@ -35,7 +35,9 @@ _UNUSED = (
     "model_memory",
     "other_day",
 )  # one for all points, a limit of its own, and of another question
-_MOST_PERIODS = 7200  # of courses that only tell ranges: longer sessions are controlled less often in them
+_MOST_PERIODS = (
+    3600  # of courses that only tell ranges: in longer sessions the governor acts less often there
+)
 
 
 class Rate(Record):
@@ -103,7 +105,9 @@ def figures(case: Case, session: Session, work: Work) -> Figures:
     """What a case comes to; numbers may be (P, 1) columns, but for the period of control."""
     handset, rate = case.handset, work.rate
     limit_k = handset.skin_limit_k if session.limit_k is None else session.limit_k
-    demand = work.demand_w if work.is_given else np.minimum(work.demand_w * case.power_ratio, work.rated_w)
+    demand = column([work.demand_w])
+    if not work.is_given:
+        demand = np.minimum(demand * case.power_ratio, work.rated_w)
     placed: dict[str, Any] = {"ambient_k": session.ambient_k, "limit_k": limit_k, "in_case": session.in_case}
     found = course(
         handset, power_w=demand, rated_w=work.rated_w, start_k=session.start_k, duration_s=session.lasting_s,
@@ -118,7 +122,7 @@ def figures(case: Case, session: Session, work: Work) -> Figures:
     tokens = {moment: total(rates * span) for moment, span in zip(moments(session), spans, strict=True)}
     battery = charge(handset.battery, power_w=found.heat_w + handset.other_w, period_s=float(found.time_s[1]))
     values = {
-        "demand_w": np.asarray(demand),
+        "demand_w": demand,
         "tokens_per_s": rate.at(demand / case.power_ratio),
         "reaching_w": reached.power_w,
         "steady_w": lasting.power_w,
@@ -198,6 +202,8 @@ def _told(name: str, found: Figures) -> Array:
 def _ends(name: str, own: Array, values: Array, sure: Confidence) -> tuple[float, float]:
     """The lowest and the highest of one figure; where there is no ratio to it, those of its points."""
     value, points = float(own[0, 0]), np.ravel(values)
+    if np.isnan(points[0]):
+        return np.nan, np.nan
     if name in TEMPERATURES:
         low, high = difference_ends(points)
         return low + value - float(points[0]), high + value - float(points[0])
