@@ -92,7 +92,7 @@ def _root(short: Callable[[Array], Array], near: Array) -> Array:
     at_none = at_low = short(low)
     high, at_high = near, short(near)
     for _ in range(_SEARCH):
-        over = (at_high <= 0) | (at_none <= 0)
+        over = ~(at_high > 0) | (at_none <= 0)
         if over.all():
             break
         straight = high + _MARGIN * at_high * (high - low) / np.maximum(at_low - at_high, _CLOSE_K)
@@ -113,6 +113,6 @@ def _root(short: Callable[[Array], Array], near: Array) -> Array:
         low, at_low = np.where(is_short, power, low), np.where(is_short, found, at_low)
         high, at_high = np.where(is_short, high, power), np.where(is_short, at_high, found)
         side = np.where(is_short, 1.0, -1.0)
-        if np.all((np.abs(found) < _CLOSE_K) | (at_none <= 0)):
+        if not np.any((np.abs(found) >= _CLOSE_K) & (at_none > 0)):  # nor where there is no number
             break
     return np.where(at_none <= 0, 0.0, power)

@@ -1,0 +1,189 @@
+"""A chip in a handset: between which ends its answers lie, and what makes them; its battery; the claim about a share of peak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from npuwatt.errors import RequestError
+from npuwatt.preset.paths import with_value
+from npuwatt.study.confidence import Confidence
+from npuwatt.study.phone import Phone, PhoneAnswer, phone
+from npuwatt.study.phone_claim import peak_claim
+from npuwatt.study.phone_figures import Case, Rate, Session, Work, figures, with_ranges
+from npuwatt.study.scenario import load_handset
+
+CHIP = "snapdragon-8-elite"
+CHOSEN = load_handset("large-phone")
+SURE = Confidence(name="known", ratios={"power_w": (1.0, 1.0), "tokens_per_s": (1.0, 1.0)})
+SESSION = Session(
+    limit_k=315.15, ambient_k=298.15, start_k=298.15, session_s=300.0, governor="allocator", in_case=False
+)  # fmt: skip
+WORK = Work(
+    rated_w=8.0, demand_w=6.0, is_given=False,
+    rate=Rate(power_w=np.array([0.5, 8.0]), tokens_per_s=np.array([0.0, 75.0])),
+)  # fmt: skip
+
+
+def value(answer: PhoneAnswer, name: str) -> float:
+    return float(answer.figures.values[name][0, 0])
+
+
+def asked(*changes: str, **more: Any) -> tuple[Phone, PhoneAnswer]:
+    found = phone([CHIP], changes=changes, **more)
+    return found, found.answers[0]
+
+
+@pytest.fixture(scope="module")
+def usual() -> PhoneAnswer:
+    return asked()[1]
+
+
+def test_every_answer_lies_between_its_ends(usual: PhoneAnswer) -> None:
+    for name, values in usual.figures.values.items():
+        low, high = usual.ranges.ends[name]
+        assert low <= values[0, 0] <= high
+        assert low < high
+
+
+def test_ends_are_those_of_each_number_alone_combined_in_squares() -> None:
+    """Every number that has a range is put to both of its ends in a case of its own, and the changes are added by hand."""
+    own, ranges = with_ranges(CHOSEN, "devices.npu", SURE, SESSION, WORK)
+    unused = ("control_period", "model_memory", "other_day", "case", "trips", "skin_limit")
+    logs, differences = [], []
+    count = 0
+    for address, item in CHOSEN.evidence.items():
+        if item.low == item.high or address.split(".")[0] in unused:
+            continue
+        count += 1
+        pair = [
+            figures(Case(handset=with_value(CHOSEN.record, address.split("."), end)), SESSION, WORK)
+            for end in (item.low, item.high)
+        ]
+        logs.append([float(np.log(one.values["steady_w"] / own.values["steady_w"])[0, 0]) for one in pair])
+        differences.append([float((one.course.peak_die_k - own.course.peak_die_k[:1])[0, 0]) for one in pair])
+    assert ranges.numbers_count == count
+    fallen = np.sqrt(sum(min(*pair, 0.0) ** 2 for pair in logs))
+    risen = np.sqrt(sum(max(*pair, 0.0) ** 2 for pair in logs))
+    steady_w = own.values["steady_w"][0, 0]
+    assert ranges.ends["steady_w"] == pytest.approx((steady_w * np.exp(-fallen), steady_w * np.exp(risen)))
+    warmer = np.sqrt(sum(max(*pair, 0.0) ** 2 for pair in differences))
+    assert ranges.ends["peak_die_k"][1] == pytest.approx(own.values["peak_die_k"][0, 0] + warmer)
+
+
+def test_the_device_widens_what_hangs_on_it_and_nothing_else() -> None:
+    unsure = Confidence(name="never", ratios={"power_w": (0.5, 1.2), "tokens_per_s": (0.25, 2.0)})
+    _, sure = with_ranges(CHOSEN, "devices.npu", SURE, SESSION, WORK)
+    own, wide = with_ranges(CHOSEN, "devices.npu", unsure, SESSION, WORK)
+    for name in ("steady_w", "reaching_w"):  # what the handset sheds
+        assert wide.ends[name] == pytest.approx(sure.ends[name])
+    for name in ("tokens_in_300_s", "tokens_in_1800_s", "tokens_per_charge"):
+        assert wide.ends[name][0] < sure.ends[name][0]
+        assert wide.ends[name][1] > sure.ends[name][1]
+    assert wide.ends["battery_life_s"][0] < sure.ends["battery_life_s"][0]
+    # 6 W x 1.2 is below the 8 W of its cap, so nothing but the rate itself makes the rate unsure.
+    rate = own.values["tokens_per_s"][0, 0]
+    assert wide.ends["tokens_per_s"] == pytest.approx((0.25 * rate, 2.0 * rate))
+    assert wide.ends["demand_w"] == pytest.approx((3.0, 7.2))
+
+
+def test_a_chip_never_draws_more_than_its_power_cap() -> None:
+    unsure = Confidence(name="never", ratios={"power_w": (1.0, 3.0), "tokens_per_s": (1.0, 1.0)})
+    _, ranges = with_ranges(CHOSEN, "devices.npu", unsure, SESSION, WORK)
+    assert ranges.ends["demand_w"] == pytest.approx((6.0, 8.0))
+    # By hand: 8 W at three times the watts for the same work are worth 8 / 3 W: 75 / 7.5 x (8 / 3 - 0.5).
+    assert ranges.ends["tokens_per_s"][0] == pytest.approx(10 * (8 / 3 - 0.5))
+
+
+def test_a_number_set_by_hand_has_no_range() -> None:
+    _, before = asked()
+    _, after = asked("handset.surface.spreading=0.75")
+    assert after.ranges.numbers_count == before.ranges.numbers_count - 1
+    for name in ("steady_w", "reaching_w"):
+        assert value(after, name) == pytest.approx(value(before, name))
+        low, high = after.ranges.ends[name]
+        assert before.ranges.ends[name][0] < low < high < before.ranges.ends[name][1]
+
+
+def test_a_limit_that_was_asked_for_has_no_range() -> None:
+    _, own = asked()
+    _, given = asked(limit="42degC")
+    assert given.ranges.numbers_count == own.ranges.numbers_count - 1
+
+
+def test_watts_that_were_asked_for_have_no_range() -> None:
+    _, found = asked(power="50%")
+    assert found.ranges.ends["demand_w"] == (4.0, 4.0)
+
+
+def test_long_sessions_have_their_own_course_and_ranges_around_it() -> None:
+    _, found = asked(minutes=90.0)
+    assert len(found.figures.course.time_s) == 5401
+    low, high = found.ranges.ends["battery_life_s"]
+    assert low < value(found, "battery_life_s") < high
+
+
+def test_where_a_chip_runs_away_at_an_end_its_temperature_has_no_upper_end() -> None:
+    _, found = asked(handset="glasses")
+    assert "handset.leakage.share" in found.ranges.away
+    assert np.isinf(found.ranges.ends["peak_die_k"][1])
+    assert np.isfinite(value(found, "peak_die_k"))
+
+
+def test_a_battery_feeds_a_constant_chip_and_the_rest() -> None:
+    # By hand: 15.4 Wh x 0.9 over 1.2 W + 0.8 W.
+    changes = ("handset.leakage.share=0", "handset.battery.energy=15.4Wh", "handset.battery.efficiency=0.9")
+    _, found = asked(*changes, "handset.other=0.8W", power="1.2W", governor="none")
+    assert value(found, "battery_life_s") == pytest.approx(15.4 * 0.9 / 2.0 * 3600)
+    rate = float(found.work.rate.at(1.2))
+    assert value(found, "tokens_per_charge") == pytest.approx(rate * 15.4 * 0.9 / 2.0 * 3600)
+
+
+def test_throttling_makes_a_battery_last() -> None:
+    _, free = asked(governor="none")
+    _, held = asked(governor="allocator")
+    assert value(held, "battery_life_s") > 1.5 * value(free, "battery_life_s")
+
+
+# The claim about a share of peak
+
+
+def claimed(**more: Any) -> Any:
+    told: dict[str, Any] = {
+        "share": 0.5,
+        "room_k": 298.15,
+        "limit_k": 315.15,
+        "session_s": 300.0,
+        "in_case": False,
+    }
+    return peak_claim(CHOSEN.record, **(told | more))
+
+
+def test_a_peak_that_is_sought_is_just_the_one_that_the_sentence_is_true_for() -> None:
+    claim = claimed()
+    for row, spreading in enumerate(claim.spreading_fraction):
+        place = claim.rooms_k.index(298.15)
+        peak_w = float(claim.session_peak_w[row, place])
+        for factor, stays in ((0.99, True), (1.01, False)):
+            cap, power = f"devices.{CHIP}.power_cap={factor * peak_w!r}W", f"{factor * peak_w / 2!r}W"
+            _, found = asked(
+                cap, f"handset.surface.spreading={spreading}", power=power, limit="42degC"
+            )  # fmt: skip
+            assert (value(found, "reaching_ratio") >= 1) == stays
+
+
+def test_at_high_peaks_the_die_binds_before_the_skin() -> None:
+    assert set(claimed(session_s=20.0).session_bound_by.ravel()) == {"junction"}
+    assert set(claimed(session_s=1800.0).session_bound_by.ravel()) == {"skin"}
+
+
+def test_the_room_asked_about_is_among_those_told() -> None:
+    assert claimed(room_k=290.0).rooms_k == (288.15, 290.0, 298.15, 303.15, 308.15)
+    assert claimed(room_k=275.0, limit_k=280.0).rooms_k == (275.0,)
+
+
+def test_a_share_that_leaks_away_is_refused() -> None:
+    with pytest.raises(RequestError, match="--claims: 5% of peak asked about; expected 8% or more"):
+        asked(power="5%", claims=True)
