@@ -25,6 +25,8 @@ WORSE_RATIO = 1.1
 """What fits no worse than this many times the best is held possible."""
 KNOWN_RATIO = 2.0
 """A constant is identified if what is possible of it spans no more than this and reaches no bound."""
+LEAST_READINGS = 6
+"""One over the numbers of two exponentials: start, two rises, two constants."""
 _ROUNDS, _STEPS, _SLOW_STEPS = 6, 13, 91
 
 
@@ -204,9 +206,9 @@ def _is_known(span: tuple[float, float], bounds: tuple[float, float] = (0.0, np.
 
 
 def _check(time_s: Array, temperature_k: Array) -> None:
-    if time_s.ndim != 1 or time_s.shape != temperature_k.shape or len(time_s) < 6:
+    if time_s.ndim != 1 or time_s.shape != temperature_k.shape or len(time_s) < LEAST_READINGS:
         raise NpuwattError(
-            f"readings: {len(time_s)} times and {len(temperature_k)} temperatures; expected 6 pairs or more"
+            f"readings: {len(time_s)} times and {len(temperature_k)} temperatures; expected {LEAST_READINGS} pairs or more"
         )
     if not (np.isfinite(time_s).all() and np.isfinite(temperature_k).all()):
         raise NpuwattError("readings: one is not finite; expected numbers")

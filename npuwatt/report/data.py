@@ -23,6 +23,7 @@ _LISTS = {
     "npuwatt.model-import/1": "networks",
     "npuwatt.calibrate/1": "constants",
     "npuwatt.validate-chips/1": "rows",
+    "npuwatt.validate-phones/1": "rows",
     "npuwatt.scan/1": "tensors",
 }
 
