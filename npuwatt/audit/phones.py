@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from npuwatt.arrays import Array, column
 from npuwatt.audit.csv_columns import CELSIUS, NOT_NEGATIVE, Columns, Rows, read_rows
 from npuwatt.errors import NpuwattError, RequestError, shown
+from npuwatt.handset.body import HOTTEST_K
 from npuwatt.handset.exponentials import (
     FAST_S,
     LEAST_READINGS,
@@ -28,7 +30,7 @@ from npuwatt.study.scenario import Chosen, load_constants, load_handset
 
 HANDSET, NODE, DECODING = "large-phone", "battery", "phone-decoding"
 POWER = "power"  # what the range of a prediction is mostly from, where it is no number of the handset
-MOST_READINGS, MOST_S = 2000, 86400.0
+MOST_READINGS, MOST_S = 4000, 86400.0
 COLUMNS = Columns(
     texts=(),
     numbers={"time_s": NOT_NEGATIVE, "battery_c": CELSIUS},
@@ -39,7 +41,7 @@ COLUMNS = Columns(
         "chip_id": "published chips are read with --chips",
     },
 )
-_ZERO_C_K = 273.15
+ZERO_C_K = 273.15
 _STEPS_K = (1.0, 0.1, 0.01, 0.001)  # that a sensor may read in
 _PIECES = 1800  # of a course at most: nothing throttles, so that they may be longer than a governor's period
 _VARIED = ("nodes.", "links.", "surface.", "leakage.", "other")  # numbers of a handset that heat depends on
@@ -62,7 +64,9 @@ class Predicted(Record):
     mid_k: Array
     low_k: Array  # each number alone at an end of its range, added in squares
     high_k: Array
-    mostly_from: str  # address of the number of the handset that does most to the range at the last reading, or POWER
+    mostly_from: (
+        str  # address of the number of the handset that does most to the range at the last reading, or POWER
+    )
 
 
 class JudgedPhone(Record):
@@ -102,15 +106,19 @@ def judged_phone(
         raise RequestError(
             f"--handset {shown(handset)}: its nodes are {', '.join(chosen.record.nodes)}; expected one of them called {NODE}"
         )
-    readings = read_readings(path or built_in())
+    path = path or built_in()
+    readings = read_readings(path)
     time_s, battery_k = readings.time_s, readings.battery_k
-    return JudgedPhone(
-        readings=readings,
-        one=one_exponential(time_s, battery_k),
-        two=two_exponentials(time_s, battery_k),
-        possible=possible(time_s, battery_k, resolution_k=readings.resolution_k),
-        predicted=predicted(chosen, time_s, room_k=float(battery_k[0])),
-    )
+    with _naming(f"--handset {shown(handset)}"):
+        prediction = predicted(chosen, time_s, room_k=float(battery_k[0]))
+    with _naming(_label(path)):
+        return JudgedPhone(
+            readings=readings,
+            one=one_exponential(time_s, battery_k),
+            two=two_exponentials(time_s, battery_k),
+            possible=possible(time_s, battery_k, resolution_k=readings.resolution_k),
+            predicted=prediction,
+        )
 
 
 def read_readings(path: str) -> Readings:
@@ -121,7 +129,7 @@ def read_readings(path: str) -> Readings:
     NpuwattError
         A faulty file, with a line for each fault; readings out of order, too few, too many or over too short a time.
     """
-    label = "standard input" if path == "-" else path
+    label = _label(path)
     rows = next(read_rows(path, COLUMNS, chunk_rows=MOST_READINGS + 1))
     if len(rows.lines) > MOST_READINGS:
         raise NpuwattError(f"{label}: more than {MOST_READINGS} readings; expected fewer, as every tenth")
@@ -129,7 +137,7 @@ def read_readings(path: str) -> Readings:
         raise NpuwattError(*faults)
     celsius = rows.numbers["battery_c"]
     return Readings(
-        time_s=rows.numbers["time_s"], battery_k=celsius + _ZERO_C_K, resolution_k=_resolution_k(celsius)
+        time_s=rows.numbers["time_s"], battery_k=celsius + ZERO_C_K, resolution_k=_resolution_k(celsius)
     )
 
 
@@ -165,14 +173,33 @@ def predicted(chosen: Chosen[Handset], time_s: Array, *, room_k: float) -> Predi
     )
 
 
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Faults of what is done within, with the place where a user finds their cause."""
+    try:
+        yield
+    except NpuwattError as error:
+        raise RequestError(*(f"{place}: {fault}" for fault in error.faults)) from error
+
+
+def _label(path: str) -> str:
+    return "standard input" if path == "-" else path
+
+
 def _battery_k(handset: Handset, power_w: Array, time_s: Array, room_k: float) -> Array:
     """The battery at each time, (P, N): straight lines between the ends of pieces."""
     period_s = max(float(np.max(handset.control_period_s)), float(time_s[-1]) / _PIECES)
     heat_w = np.maximum(power_w - handset.other_w, 0.0)
-    found = course(
-        replace(handset, control_period_s=period_s), power_w=heat_w, rated_w=heat_w, ambient_k=room_k,
-        duration_s=float(time_s[-1]), series=False, watched=NODE,
-    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        found = course(
+            replace(handset, control_period_s=period_s), power_w=heat_w, rated_w=heat_w, ambient_k=room_k,
+            duration_s=float(time_s[-1]), series=False, watched=NODE,
+        )  # fmt: skip
+    if found.runs_away.any():
+        raise RequestError(
+            f"runs away: with {power_w.min():g} to {power_w.max():g} W its die passes {HOTTEST_K - ZERO_C_K:.0f} degC "
+            f"within {time_s[-1]:g} s; expected a handset that stands what a phone draws, or cooler readings"
+        )
     after = np.clip(np.searchsorted(found.time_s, time_s), 1, len(found.time_s) - 1)
     share = (time_s - found.time_s[after - 1]) / (found.time_s[after] - found.time_s[after - 1])
     return found.watched_k[:, after - 1] * (1.0 - share) + found.watched_k[:, after] * share

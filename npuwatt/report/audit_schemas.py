@@ -173,7 +173,13 @@ _PHONES = object_of(
             {
                 "rms_k": NUMBER | {"description": "up to which a fit is as good as the best"},
                 **dict.fromkeys(
-                    ("fast_rise_k", "fast_constant_s", "slow_rise_k", "slow_constant_s", "slow_slope_k_per_s"),
+                    (
+                        "fast_rise_k",
+                        "fast_constant_s",
+                        "slow_rise_k",
+                        "slow_constant_s",
+                        "slow_slope_k_per_s",
+                    ),
                     _SPAN,
                 ),
             }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npuwatt import __version__
-from npuwatt.audit.phones import NODE, POWER, JudgedPhone, Predicted
+from npuwatt.audit.phones import NODE, POWER, JudgedPhone
 from npuwatt.handset.exponentials import FAST_S, SLOW_S, Possible, Warming, warming_k
 from npuwatt.report.document import Report, Table
 from npuwatt.report.words import counted
@@ -174,7 +174,9 @@ def _constants(summary: Record) -> Table:
                 f"{_digits(span['low'])} to {_digits(span['high'])}", "yes" if span["identified"] else "no",
             )
         )  # fmt: skip
-    rows.append(("rms, K", f"{one['rms_k']:.3f}", f"{two['rms_k']:.3f}", f"up to {possible['rms_k']:.3f}", ""))
+    rows.append(
+        ("rms, K", f"{one['rms_k']:.3f}", f"{two['rms_k']:.3f}", f"up to {possible['rms_k']:.3f}", "")
+    )
     return Table(
         title="fitted: T = start + a1 (1 - exp(-t/tau1)) + a2 (1 - exp(-t/tau2))",
         columns=("constant", "one", "two", "as good", "identified"),
@@ -192,7 +194,7 @@ def _sentences(summary: Record) -> Iterator[str]:
     yield from _told(summary["possible"])
     watts, count = predicted["power_w"], summary["readings"] - 1
     yield (
-        f"Predicted, not fitted: {predicted['handset']} with {_span(watts)} W in the whole of it is "
+        f"Predicted, not fitted: {predicted['handset']} with {_span(watts)} W in all is "
         f"{predicted['rms_k']:.2f} K rms off, {_off(predicted)}; {predicted['inside']} of {count} readings lie within its range."
     )
     later = predicted["later"]
@@ -212,7 +214,11 @@ def _told(possible: Record) -> Iterator[str]:
         yield (
             f"Not identified by these readings, as fits up to {possible['rms_k']:.3f} K rms are as good: "
             f"{', '.join(spans[False])}."
-            + ("" if possible["slow_rise_k"]["identified"] else " So no steady temperature follows from them.")
+            + (
+                ""
+                if possible["slow_rise_k"]["identified"]
+                else " So no steady temperature follows from them."
+            )
         )
     if spans[True]:
         yield f"Identified: {', '.join(spans[True])}."
