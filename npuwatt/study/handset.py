@@ -8,7 +8,7 @@ import numpy as np
 
 from npuwatt import units
 from npuwatt.device.evaluate import Device, host_of
-from npuwatt.errors import RequestError, shown
+from npuwatt.errors import RequestError, did_you_mean, shown
 from npuwatt.handset.network import Handset
 from npuwatt.record import replace
 from npuwatt.study.modes import result_of
@@ -16,6 +16,33 @@ from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen
 
 WEIGHTS, ACTIVATIONS, KV_CACHE = "int4", "int8", "int8"  # as phones run language models
+
+
+def changes_of(
+    owners: Sequence[str], changes: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """`--set ADDRESS=VALUE` texts of each owner, without it, and those of devices and network as they are.
+
+    Raises
+    ------
+    RequestError
+        An address is of none of them.
+    """
+    own: dict[str, list[str]] = {owner: [] for owner in owners}
+    others = []
+    for change in changes:
+        owner, _, rest = change.partition(".")
+        if owner in own:
+            own[owner].append(rest)
+        elif owner in ("devices", "network") or "=" not in change:
+            others.append(change)
+        else:
+            known = [*(f"devices.{name}" for name in names), "network", *owners]
+            address = change.partition("=")[0]
+            raise RequestError(
+                f"unknown address {shown(address)}{did_you_mean(owner, known) or '; expected one under ' + ', '.join(known)}"
+            )
+    return own, others
 
 
 def asked_in(handset: Handset, names: Sequence[str], changes: Sequence[str], options: Options) -> Question:
