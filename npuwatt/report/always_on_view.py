@@ -26,11 +26,11 @@ def always_on_report(record: Record) -> Report:
     """Mean power and battery side by side, then by part, then what rates of events change."""
     results = labelled(record["results"])
     record = record | {"results": results}
-    tables = (_summary(results), _parts(results), _rates(results, record["milliwatts_w"]))
+    others = (_parts(results), _rates(results, record["milliwatts_w"]))
     return Report(
         heading=_heading(record),
-        tables=tables,
-        wide=tables,
+        tables=(_summary(results), *others),
+        wide=(_wide_summary(results), *others),
         sentences=tuple(_sentences(record)),
         notes=tuple(_notes(record)),
     )
@@ -48,13 +48,29 @@ def _summary(results: list[Record]) -> Table:
     rows = tuple(
         (
             label(result), quantity(result["mean_w"], "W"), _ends(result["ranges"]["mean_w"]),
-            quantity(result["device_w"], "W"), quantity(result["energy_per_event_j"], "J"),
-            _time(result["battery_life_s"]), _time(result["battery_life_alone_s"]),
+            quantity(result["energy_per_event_j"], "J"), _time(result["battery_life_s"]),
+            _time(result["battery_life_alone_s"]),
         )
         for result in results
     )  # fmt: skip
+    return Table(columns=("device", "mean", "low to high", "an event", "battery", "this alone"), rows=rows)
+
+
+def _wide_summary(results: list[Record]) -> Table:
+    """All that has a range, with it."""
+    rows = []
+    for result in results:
+        ranges = result["ranges"]
+        row = [label(result)]
+        for name, unit in (("mean_w", "W"), ("device_w", "W"), ("energy_per_event_j", "J")):
+            row += [quantity(result[name], unit), _ends(ranges[name], unit)]
+        for name in ("battery_life_s", "battery_life_alone_s"):
+            low, high = ranges[name]["low"], ranges[name]["high"]
+            row += [_time(result[name]), f"{_time(low)} to {_time(high)}"]
+        rows.append(tuple(row))
+    names = ("mean", "by device", "an event", "battery", "this alone")
     return Table(
-        columns=("device", "mean", "low to high", "by device", "an event", "battery", "this alone"), rows=rows
+        columns=("device", *(column for name in names for column in (name, "low to high"))), rows=tuple(rows)
     )
 
 
@@ -97,7 +113,9 @@ def _rates(results: list[Record], milliwatts_w: float) -> Table:
 
 
 def _ends(ends: Record, unit: str = "W") -> str:
-    return f"{quantity(ends['low'], unit)} to {quantity(ends['high'], unit)}"
+    low, high = quantity(ends["low"], unit), quantity(ends["high"], unit)
+    number, _, of = low.partition(" ")
+    return f"{number if high.endswith(f' {of}') else low} to {high}"
 
 
 def _time(time_s: float | None) -> str:
