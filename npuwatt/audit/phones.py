@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from npuwatt.arrays import Array, column
+from npuwatt.arrays import Array
 from npuwatt.audit.csv_columns import CELSIUS, NOT_NEGATIVE, Columns, Rows, read_rows
 from npuwatt.errors import NpuwattError, RequestError, shown
 from npuwatt.handset.body import HOTTEST_K
@@ -24,12 +24,12 @@ from npuwatt.handset.exponentials import (
 from npuwatt.handset.network import Decoding, Handset
 from npuwatt.handset.thermal import course
 from npuwatt.preset import library
-from npuwatt.preset.paths import with_values
 from npuwatt.record import Record, replace
+from npuwatt.study.ranges import difference_ends, ranged_numbers, varied
 from npuwatt.study.scenario import Chosen, load_constants, load_handset
 
 HANDSET, NODE, DECODING = "large-phone", "battery", "phone-decoding"
-POWER = "power"  # what the range of a prediction is mostly from, where it is no number of the handset
+POWER = f"{DECODING}.power"
 MOST_READINGS, MOST_S = 4000, 86400.0
 COLUMNS = Columns(
     texts=(),
@@ -44,7 +44,9 @@ COLUMNS = Columns(
 ZERO_C_K = 273.15
 _STEPS_K = (1.0, 0.1, 0.01, 0.001)  # that a sensor may read in
 _PIECES = 1800  # of a course at most: nothing throttles, so that they may be longer than a governor's period
-_VARIED = ("nodes.", "links.", "surface.", "leakage.", "other")  # numbers of a handset that heat depends on
+_VARIED = (  # numbers that heat depends on
+    POWER, "handset.nodes.", "handset.links.", "handset.surface.", "handset.leakage.", "handset.other",
+)  # fmt: skip
 
 
 class Readings(Record):
@@ -64,9 +66,14 @@ class Predicted(Record):
     mid_k: Array
     low_k: Array  # each number alone at an end of its range, added in squares
     high_k: Array
-    mostly_from: (
-        str  # address of the number of the handset that does most to the range at the last reading, or POWER
-    )
+    mostly_from: str  # address of the number that does most to the range at the last reading
+
+
+class _Held(Record):
+    """What a prediction is made of."""
+
+    handset: Handset
+    decoding: Decoding
 
 
 class JudgedPhone(Record):
@@ -148,28 +155,24 @@ def predicted(chosen: Chosen[Handset], time_s: Array, *, room_k: float) -> Predi
     leakage a share of that. Each number alone is put to both its ends; what they add and take counts in squares.
     """
     decoding = load_constants(DECODING, Decoding)
-    watts = decoding.evidence[POWER]
-    ranges = [(POWER, (watts.low, watts.high)), *_ranges(chosen)]
-    changes: dict[tuple[str, ...], Array] = {}
-    power_w = np.full(1 + 2 * len(ranges), watts.value)
-    power_w[1:3] = watts.low, watts.high
-    for place, (address, ends) in enumerate(ranges[1:], start=1):
-        values = np.full(len(power_w), chosen.evidence[address].value)
-        values[1 + 2 * place : 3 + 2 * place] = ends
-        changes[tuple(address.split("."))] = column(values)
-    battery_k = _battery_k(with_values(chosen.record, changes), column(power_w), time_s, room_k)
-    off_k = battery_k[1:] - battery_k[0]
-    below_k, above_k = (
-        np.sqrt(np.square(part).sum(axis=0)) for part in (np.minimum(off_k, 0), np.maximum(off_k, 0))
+    inputs = ranged_numbers(decoding, DECODING, ("decoding",)) + ranged_numbers(
+        chosen, "handset", ("handset",)
     )
+    points, usable = varied(
+        _Held(handset=chosen.record, decoding=decoding.record),
+        [item for item in inputs if item.address.startswith(_VARIED)],
+    )
+    battery_k = _battery_k(points, time_s, room_k)
+    low_k, high_k = np.array([difference_ends(values) for values in battery_k.T]).T
+    moved_k = np.abs(battery_k[1:, -1] - battery_k[0, -1])
     return Predicted(
         handset=chosen,
         decoding=decoding,
         room_k=room_k,
         mid_k=battery_k[0],
-        low_k=battery_k[0] - below_k,
-        high_k=battery_k[0] + above_k,
-        mostly_from=ranges[int(np.argmax(np.abs(off_k[:, -1]))) // 2][0],
+        low_k=low_k,
+        high_k=high_k,
+        mostly_from=usable[int(np.argmax(moved_k)) // 2].address,
     )
 
 
@@ -186,8 +189,9 @@ def _label(path: str) -> str:
     return "standard input" if path == "-" else path
 
 
-def _battery_k(handset: Handset, power_w: Array, time_s: Array, room_k: float) -> Array:
+def _battery_k(held: _Held, time_s: Array, room_k: float) -> Array:
     """The battery at each time, (P, N): straight lines between the ends of pieces."""
+    handset, power_w = held.handset, held.decoding.power_w
     period_s = max(float(np.max(handset.control_period_s)), float(time_s[-1]) / _PIECES)
     heat_w = np.maximum(power_w - handset.other_w, 0.0)
     with np.errstate(all="ignore"):
@@ -197,24 +201,12 @@ def _battery_k(handset: Handset, power_w: Array, time_s: Array, room_k: float) -
         )  # fmt: skip
     if found.runs_away.any():
         raise RequestError(
-            f"runs away: with {power_w.min():g} to {power_w.max():g} W its die passes {HOTTEST_K - ZERO_C_K:.0f} degC "
+            f"runs away: with {np.min(power_w):g} to {np.max(power_w):g} W its die passes {HOTTEST_K - ZERO_C_K:.0f} degC "
             f"within {time_s[-1]:g} s; expected a handset that stands what a phone draws, or cooler readings"
         )
     after = np.clip(np.searchsorted(found.time_s, time_s), 1, len(found.time_s) - 1)
     share = (time_s - found.time_s[after - 1]) / (found.time_s[after] - found.time_s[after - 1])
     return found.watched_k[:, after - 1] * (1.0 - share) + found.watched_k[:, after] * share
-
-
-def _ranges(chosen: Chosen[Handset]) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Addresses of a handset that heat depends on, each with the ends of its range that the handset accepts."""
-    for address, item in chosen.evidence.items():
-        if address.startswith(_VARIED) and item.low < item.high:
-            ends = (item.low, item.high)
-            try:
-                with_values(chosen.record, {tuple(address.split(".")): column(ends)})
-            except NpuwattError:  # a range may reach beyond what is physical
-                continue
-            yield address, ends
 
 
 def _resolution_k(celsius: Array) -> float:

@@ -95,7 +95,7 @@ def _predicted(found: JudgedPhone) -> Record:
     error_k = (predicted.mid_k - readings.battery_k)[1:]
     is_inside = (predicted.low_k <= readings.battery_k) & (readings.battery_k <= predicted.high_k)
     half = int(np.searchsorted(readings.time_s, readings.time_s[-1] / 2))
-    watts = predicted.decoding.evidence[POWER]
+    watts = predicted.decoding.evidence["power"]
     return {
         "handset": predicted.handset.preset.name,
         "node": NODE,
@@ -238,7 +238,11 @@ def _notes(record: Record) -> Iterator[str]:
     summary = record["summary"]
     predicted, possible = summary["predicted"], summary["possible"]
     cited = {one["key"]: one["citation"] for one in record["sources"]}[predicted["power_w"]["source"]]
-    mostly = "that power" if predicted["range_mostly_from"] == POWER else predicted["range_mostly_from"]
+    mostly = (
+        "that power"
+        if predicted["range_mostly_from"] == POWER
+        else predicted["range_mostly_from"].removeprefix("handset.")
+    )
     yield (
         f"predicted: the node {NODE} of {predicted['handset']}, room and all of it at the first reading, heat at its die but "
         f"for what the rest draws; the series tells neither power nor room, so {predicted['power_w']['value']:g} W "

@@ -86,7 +86,7 @@ def test_the_prediction_is_that_of_a_course_for_each_reading() -> None:
 
 def test_where_the_power_alone_has_a_range_its_ends_are_those_of_the_prediction() -> None:
     only = predicted(without_ranges(CHOSEN), TIME_S, room_k=ROOM_K)
-    assert only.mostly_from == "power"
+    assert only.mostly_from == "phone-decoding.power"
     assert only.low_k[-1] == pytest.approx(battery_k(3.0, 288.0), abs=1e-3)
     assert only.high_k[-1] == pytest.approx(battery_k(5.0, 288.0), abs=1e-3)
 
