@@ -174,3 +174,14 @@ def test_a_network_beyond_its_cells_is_refused_in_one_line(quick: Quick) -> None
     assert done.code == 2
     assert done.err.strip().count("\n") == 0
     assert "does not fit" in done.err
+
+
+def test_products_of_large_matrices_in_cells_move_nothing_and_warn_of_nothing(quick: Quick) -> None:
+    # 512 tokens by 537e6 weights, and no byte over the pins: MACs a byte are not told.
+    widths = ("--weights", "int4", "--activations", "int8", "--kv-cache", "int8")
+    done = quick("estimate", "edge-rram", "--network", "llama-3.2-1b", *widths, "--json")
+    assert (done.code, done.err) == (0, "")
+    (product,) = (one for one in done.json()["phases"][0]["ops"] if one["name"] == "ffn_up")
+    assert product["macs"] == 512 * 16 * 2 * 2048 * 8192
+    assert product["moved_bytes"] == 0
+    assert product["intensity_macs_per_byte"] is None
