@@ -20,7 +20,7 @@ from npuwatt.study.scenario import Chosen, load_device, load_network
 from npuwatt.workload.request import Request
 
 if TYPE_CHECKING:
-    from conftest import Quick
+    from conftest import Quick, Run
 
 CHIP = "snapdragon-8-elite"
 DIGITAL = (
@@ -176,10 +176,10 @@ def test_a_network_beyond_its_cells_is_refused_in_one_line(quick: Quick) -> None
     assert "does not fit" in done.err
 
 
-def test_products_of_large_matrices_in_cells_move_nothing_and_warn_of_nothing(quick: Quick) -> None:
+def test_products_of_large_matrices_in_cells_move_nothing_and_warn_of_nothing(run: Run) -> None:
     # 512 tokens by 537e6 weights, and no byte over the pins: MACs a byte are not told.
     widths = ("--weights", "int4", "--activations", "int8", "--kv-cache", "int8")
-    done = quick("estimate", "edge-rram", "--network", "llama-3.2-1b", *widths, "--json")
+    done = run("estimate", "edge-rram", "--network", "llama-3.2-1b", *widths, "--json")
     assert (done.code, done.err) == (0, "")
     (product,) = (one for one in done.json()["phases"][0]["ops"] if one["name"] == "ffn_up")
     assert product["macs"] == 512 * 16 * 2 * 2048 * 8192
