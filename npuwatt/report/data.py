@@ -14,6 +14,7 @@ MOST_INDENTED = 10_000  # rows; to indent more takes ten times as long as to wri
 # Where a record keeps the list that becomes lines, and which of its own keys each line repeats.
 _LISTS = {
     "npuwatt.compare/1": "results",
+    "npuwatt.always-on/1": "results",
     "npuwatt.accuracy/1": "moments",
     "npuwatt.fleet/1": "results",
     "npuwatt.presets-list/1": "presets",

@@ -19,9 +19,11 @@ from npuwatt.study.phases import PhaseTable, prompt_and_step_j
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
 from npuwatt.study.winners import kinds_of
+from npuwatt.units import si_unit
 
 if TYPE_CHECKING:
     from npuwatt.study.estimate import Estimate
+    from npuwatt.study.ranges import Ranged
     from npuwatt.study.serving import Serving
 
 Record = dict[str, Any]
@@ -219,6 +221,18 @@ def preset_records(asked: Question) -> list[Record]:
             "sha256": preset.sha256,
         }
     return list(found.values())
+
+
+def ranged_record(ranged: Ranged) -> Record:
+    """A number that was varied, with its range."""
+    return {
+        "assumption": ranged.address,
+        "unit": si_unit(ranged.suffix),
+        "value": ranged.value,
+        "low": ranged.low,
+        "high": ranged.high,
+        "source": ranged.source,
+    }
 
 
 def source_records(asked: Question) -> list[Record]:

@@ -12,6 +12,7 @@ from npuwatt.explore.sweep import MACRO
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
 from npuwatt.report import audit_schemas, scan_schemas, sparsity_schemas
+from npuwatt.report.always_on_schema import always_on_root
 from npuwatt.report.fleet_schema import fleet_root
 from npuwatt.report.phone_schema import phone_root
 from npuwatt.report.schema_parts import (
@@ -350,7 +351,10 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
 }  # fmt: skip
-_ROOTS |= {"phone": phone_root(_REQUEST, _DEVICE, _USED, _SOURCES)}
+_ROOTS |= {
+    "phone": phone_root(_REQUEST, _DEVICE, _USED, _SOURCES),
+    "always-on": always_on_root(_REQUEST, _DEVICE, _USED, _SOURCES),
+}
 _ROOTS |= audit_schemas.ROOTS | scan_schemas.ROOTS | {"fleet": fleet_root(_REQUEST, _DEVICE, _USED, _SOURCES)}
 _ROOTS |= sparsity_schemas.roots(_REQUEST, _DEVICE, _USED, _SOURCES)
 NAMES = tuple(_ROOTS)
