@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from npuwatt import __version__
-from npuwatt.report.records import device_record, number, preset_records, ranged_record, request_record
+from npuwatt.report.records import (
+    device_record,
+    exactness_record,
+    number,
+    preset_records,
+    ranged_record,
+    request_record,
+)
 from npuwatt.study.always_on import MILLIWATTS_W, AlwaysOn, AlwaysOnAnswer
 from npuwatt.study.confidence import LEVEL
 
@@ -72,7 +79,7 @@ def _result(answer: AlwaysOnAnswer) -> Record:
         "load_s": answer.load_s,
         "mean_by_keeping_w": {name: number(watts) for name, watts in answer.mean_by_keeping_w.items()},
         "asleep_w": rates.asleep_w,
-        "joule_per_event_j": rates.joule_per_event,
+        "added_per_event_j": rates.added_per_event_j,
         "milliwatts_up_to_per_s": number(rates.milliwatts_up_to_per_s),
         "half_from_per_s": number(rates.half_from_per_s),
         "most_per_s": number(rates.most_per_s),
@@ -90,6 +97,7 @@ def _result(answer: AlwaysOnAnswer) -> Record:
             "level_fraction": LEVEL,
             **{name: {"low": low, "high": high} for name, (low, high) in answer.confidence.ratios.items()},
         },
+        "exactness": exactness_record(answer.exactness),
         "notes": list(answer.notes),
     }  # fmt: skip
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from npuwatt.handset.duty import PARTS
-from npuwatt.report.schema_parts import FLAG, MAYBE, NUMBER, TEXT, TEXTS, Schema, list_of, object_of
+from npuwatt.report.schema_parts import (
+    EXACTNESS,
+    FLAG,
+    MAYBE,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Schema,
+    list_of,
+    object_of,
+)
 from npuwatt.study.always_on import RANGED
 from npuwatt.study.confidence import CLASSES, METRICS
 
@@ -34,7 +44,7 @@ _RESULT: Schema = (
     | dict.fromkeys(
         (
             "awake_fraction", "answer_energy_j", "answer_time_s", "nonstop_w", "weights_bytes", "load_s", "asleep_w",
-            "joule_per_event_j",
+            "added_per_event_j",
         ),
         NUMBER,
     )
@@ -48,6 +58,7 @@ _RESULT: Schema = (
             {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
             | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))
         ),
+        "exactness": EXACTNESS,
         "notes": TEXTS,
     }
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npuwatt.report.document import Report, Table
-from npuwatt.report.words import label, percent, quantity, ratio, request_line
+from npuwatt.report.words import label, labelled, mark_notes, percent, quantity, ratio, request_line
 from npuwatt.units import show_time, show_usual
 
 Record = dict[str, Any]
@@ -24,7 +24,8 @@ _MOST_DRIVERS = 3
 
 def always_on_report(record: Record) -> Report:
     """Mean power and battery side by side, then by part, then what rates of events change."""
-    results = record["results"]
+    results = labelled(record["results"])
+    record = record | {"results": results}
     tables = (_summary(results), _parts(results), _rates(results, record["milliwatts_w"]))
     return Report(
         heading=_heading(record),
@@ -159,15 +160,16 @@ def _day(profile: Record) -> str:
 
 def _against(result: Record, first: Record) -> str:
     against, name, other = result["against_first"], label(result), label(first)
-    said = f"{name} takes {ratio(against['mean_ratio'])} of {other}"
+    much = "as much as" if abs(against["mean_ratio"] - 1) < 0.005 else f"{ratio(against['mean_ratio'])} of"
+    said = f"{name} takes {much} {other}"
     if against["low"] is not None:
         said += f" ({ratio(against['low'])} to {ratio(against['high'])})"
     is_less = result["asleep_w"] < first["asleep_w"]
     if against["even_per_s"] is not None:
         return f"{said}; less {'below' if is_less else 'above'} {_daily(against['even_per_s'])} events a day, more beyond."
-    if result["asleep_w"] == first["asleep_w"] and result["joule_per_event_j"] == first["joule_per_event_j"]:
+    if result["asleep_w"] == first["asleep_w"] and result["added_per_event_j"] == first["added_per_event_j"]:
         return f"{said}, whatever the rate of events."
-    is_less = is_less or result["joule_per_event_j"] < first["joule_per_event_j"]
+    is_less = is_less or result["added_per_event_j"] < first["added_per_event_j"]
     return f"{said}; {'less' if is_less else 'more'} at every rate of events."
 
 
@@ -239,4 +241,4 @@ def _notes(record: Record) -> list[str]:
         f"a prediction, nothing here was measured as a whole: {told}",
     ]
     notes += [f"{label(result)}: {note}" for result in record["results"] for note in result["notes"]]
-    return [*notes, *record["notes"]]
+    return [*notes, *mark_notes(record["results"]), *record["notes"]]

@@ -22,6 +22,7 @@ from npuwatt.study.winners import kinds_of
 from npuwatt.units import si_unit
 
 if TYPE_CHECKING:
+    from npuwatt.study.cell_notes import Exactness
     from npuwatt.study.estimate import Estimate
     from npuwatt.study.ranges import Ranged
     from npuwatt.study.serving import Serving
@@ -94,10 +95,13 @@ def result_record(asked: Question, answer: Answer) -> Record:
         **fit_record(answer.result),
         **serving_record(asked, answer.result),
         "confidence": confidence_record(asked, answer),
-        "exactness": None
-        if answer.exactness is None
-        else {"snr_db": answer.exactness.snr_db, "verdict": answer.exactness.verdict},
+        "exactness": exactness_record(answer.exactness),
     }
+
+
+def exactness_record(exactness: Exactness | None) -> Record | None:
+    """How exact products of a device's cells are."""
+    return None if exactness is None else {"snr_db": exactness.snr_db, "verdict": exactness.verdict}
 
 
 def confidence_record(asked: Question, answer: Answer) -> Record | None:

@@ -17,6 +17,7 @@ from npuwatt.report.fleet_schema import fleet_root
 from npuwatt.report.phone_schema import phone_root
 from npuwatt.report.schema_parts import (
     COUNT,
+    EXACTNESS,
     FLAG,
     MAYBE,
     MAYBE_COUNT,
@@ -32,7 +33,7 @@ from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.phases import PLACES
 from npuwatt.study.question import CONSTANTS, MODES
-from npuwatt.study.verdicts import BANDS, FAULTLESS, UNKNOWN
+from npuwatt.study.verdicts import BANDS
 from npuwatt.workload.ops import PATTERNS, Kind
 from npuwatt.workload.request import WIDTHS
 
@@ -95,13 +96,7 @@ _ANSWER = (
     dict.fromkeys((*METRICS, *_PHASE_ENERGIES, *_SERVING), MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": FLAG, "devices": MAYBE_COUNT, "devices_needed": MAYBE_COUNT, "confidence": _CONFIDENCE}
-    | {
-        "exactness": _nullable(
-            object_of(
-                {"snr_db": MAYBE, "verdict": {"enum": [*(name for _, name in BANDS), FAULTLESS, UNKNOWN]}}
-            )
-        )
-    }
+    | {"exactness": EXACTNESS}
 )
 _ROW = {
     name: schema

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from npuwatt.study.question import Options, Question
 from npuwatt.study.ranges import Ranged, ranged_numbers, ratio_ends, varied
 from npuwatt.study.scenario import Chosen, implausible, load_handset, load_profile
 from npuwatt.workload.request import Request
+
+if TYPE_CHECKING:
+    from npuwatt.study.cell_notes import Exactness
 
 PROFILE, HANDSET = "voice-assistant", "large-phone"
 MILLIWATTS_W = 0.01  # what "milliwatts" is taken to mean: below ten
@@ -59,7 +62,7 @@ class Rates(Record):
     """Mean power over the rate of events is a line; where it crosses what is of interest, in events a second."""
 
     asleep_w: float  # at no event at all
-    joule_per_event: float  # that one more event adds
+    added_per_event_j: float  # that one more event adds
     milliwatts_up_to_per_s: float  # NaN: not even at no event
     half_from_per_s: float  # from which the device decides half of all; infinite: never
     most_per_s: float  # that there is time for
@@ -90,6 +93,7 @@ class AlwaysOnAnswer(Record):
     against: Against | None  # none for the first
     drivers: tuple[Driver, ...]  # those that move its mean power most
     confidence: Confidence
+    exactness: Exactness | None  # of products in memory cells; none where a device has none
     notes: tuple[str, ...]
 
 
@@ -232,6 +236,7 @@ def _answers(
                 against=_against(place, spread, rates) if place else None,
                 drivers=_drivers(used, spread[place]["mean_w"]),
                 confidence=one.confidence,
+                exactness=one.exactness,
                 notes=one.notes,
             )
         )
@@ -311,7 +316,7 @@ def _rates(profile: Profile, response: Response) -> Rates:
     within = (MILLIWATTS_W - whole[0]) / slope if slope > 0 else np.inf
     return Rates(
         asleep_w=float(whole[0]),
-        joule_per_event=float(slope),
+        added_per_event_j=float(slope),
         milliwatts_up_to_per_s=float(np.clip(within, 0.0, most)) if whole[0] <= MILLIWATTS_W else np.nan,
         half_from_per_s=float(half) if half <= most else np.inf,
         most_per_s=most,
@@ -322,7 +327,7 @@ def _against(place: int, spread: Sequence[dict[str, Array]], rates: Sequence[Rat
     shape = np.broadcast_shapes(spread[0]["mean_w"].shape, spread[place]["mean_w"].shape)
     ratio = np.broadcast_to(spread[place]["mean_w"] / spread[0]["mean_w"], shape)
     first, own = rates[0], rates[place]
-    steeper = first.joule_per_event - own.joule_per_event
+    steeper = first.added_per_event_j - own.added_per_event_j
     even = (own.asleep_w - first.asleep_w) / steeper if steeper else np.nan
     is_met = 0 < even <= min(first.most_per_s, own.most_per_s)
     return Against(
