@@ -243,13 +243,13 @@ def _notes(record: Record) -> list[str]:
     )
     notes = [
         (
-            "columns: by device, what the device that answers decides of the mean (weights, answers, and the handset awake for them); "
-            "between wakes it draws nothing but what its memory keeps; an event, all that is spent over the events answered; battery, with "
-            f"{quantity(handset['other_day_w'], 'W')} for the rest of the handset; this alone, without"
+            "what a device decides is its weights, its answers, and the handset awake for them; between wakes it draws nothing "
+            "but what its memory keeps. An event: all that is spent, over the events answered; battery: with "
+            f"{quantity(handset['other_day_w'], 'W')} for the rest of the handset; this alone: without"
         ),
         (
-            f"{milliwatts} up to, events a day within it (milliwatts is taken to mean that); half from, where the device decides "
-            "half of all; at most, what there is time for"
+            f"events a day: {milliwatts} up to, as many as it stays below that with, which is what milliwatts is taken to mean; half "
+            "from, where the device decides half of all; at most, what there is time for"
         ),
         (
             "low to high: each number of profile and battery, and how far off the device's model may be, alone at both ends, "
