@@ -64,14 +64,13 @@ def _wide_summary(results: list[Record]) -> Table:
         row = [label(result)]
         for name, unit in (("mean_w", "W"), ("device_w", "W"), ("energy_per_event_j", "J")):
             row += [quantity(result[name], unit), _ends(ranges[name], unit)]
-        for name in ("battery_life_s", "battery_life_alone_s"):
-            low, high = ranges[name]["low"], ranges[name]["high"]
-            row += [_time(result[name]), f"{_time(low)} to {_time(high)}"]
+        low, high = (_time(ranges["battery_life_s"][side]) for side in ("low", "high"))
+        row += [_time(result["battery_life_s"]), f"{low} to {high}", _time(result["battery_life_alone_s"])]
         rows.append(tuple(row))
-    names = ("mean", "by device", "an event", "battery", "this alone")
-    return Table(
-        columns=("device", *(column for name in names for column in (name, "low to high"))), rows=tuple(rows)
-    )
+    names = [
+        name for first in ("mean", "by device", "an event", "battery") for name in (first, "low to high")
+    ]
+    return Table(columns=("device", *names, "this alone"), rows=tuple(rows))
 
 
 def _parts(results: list[Record]) -> Table:
@@ -244,13 +243,13 @@ def _notes(record: Record) -> list[str]:
     )
     notes = [
         (
-            "columns: by device, what the device that answers decides of the mean (weights, answers, and the handset awake for them); "
-            "between wakes it draws nothing but what its memory keeps; an event, all that is spent over the events answered; battery, with "
-            f"{quantity(handset['other_day_w'], 'W')} for the rest of the handset; this alone, without"
+            "what a device decides is its weights, its answers, and the handset awake for them; between wakes it draws nothing "
+            "but what its memory keeps. An event: all that is spent, over the events answered; battery: with "
+            f"{quantity(handset['other_day_w'], 'W')} for the rest of the handset; this alone: without"
         ),
         (
-            f"{milliwatts} up to, events a day within it (milliwatts is taken to mean that); half from, where the device decides "
-            "half of all; at most, what there is time for"
+            f"events a day: {milliwatts} up to, as many as it stays below that with, which is what milliwatts is taken to mean; half "
+            "from, where the device decides half of all; at most, what there is time for"
         ),
         (
             "low to high: each number of profile and battery, and how far off the device's model may be, alone at both ends, "

@@ -32,7 +32,7 @@ Record = dict[str, Any]
 
 def _per(macs: Array, moved_bytes: Array) -> Array:
     """MACs for each byte; NaN where none moves."""
-    return np.where(moved_bytes > 0, macs / np.maximum(moved_bytes, 1e-300), np.nan)
+    return macs / np.where(moved_bytes > 0, moved_bytes, np.nan)
 
 
 def number(value: Any) -> float | None:
