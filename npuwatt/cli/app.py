@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",
-        "Predict measured serving runs, or published chips, and print predicted beside measured.",
+        "Predict measured serving runs, published chips or a phone's temperatures, and print predicted beside measured.",
     ),
     "calibrate": ("npuwatt.cli.audit", "Fit a device and its serving stack to measured runs."),
     "presets": (

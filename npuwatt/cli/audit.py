@@ -81,7 +81,7 @@ def validate(
     no_color: o.NO_COLOR = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Predict measured serving runs, or published chips, and print predicted beside measured.
+    """Predict measured serving runs, published chips or a phone's temperatures, and print predicted beside measured.
 
     With --phones: how a phone's battery warmed, as time constants fit it and as a handset predicts it.
 
