@@ -20,7 +20,7 @@ def _option(name: str, metavar: str, text: str, **more: Any) -> Any:
 _HANDSET = Annotated[
     str, _option("--handset", "NAME", "Handset: preset name or path.", autocompletion=o._complete("handsets"))
 ]
-_MINUTES = Annotated[float, _option("--minutes", "N", "Length of the session.")]
+_MINUTES = Annotated[float, _option("--minutes", "N", "Length of the session, up to 480.")]
 _LIMIT = Annotated[
     str | None, _option("--limit", "TEMPERATURE", "Of the skin at most.", show_default="the handset's")
 ]

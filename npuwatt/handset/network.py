@@ -152,6 +152,17 @@ class Battery(Record):
         require.fraction(efficiency=self.efficiency_fraction)
 
 
+class Decoding(Record):
+    """What a whole phone draws while it answers with a language model."""
+
+    power_w: Real
+
+    kind: ClassVar[Literal["phone-decoding"]] = "phone-decoding"
+
+    def __post_init__(self) -> None:
+        require.positive(power=self.power_w)
+
+
 class Handset(Record):
     """A phone, a tablet, glasses: what heat does in it, and what it lets a model take of memory and battery.
 

@@ -21,7 +21,11 @@ def phone_report(record: Record) -> Report:
 
     A terminal gets the devices side by side, a pipe and Markdown one a line.
     """
-    handset, results = record["handset"], record["results"]
+    handset, results, session = (
+        record["handset"],
+        record["results"],
+        show_time(record["handset"]["session_s"]),
+    )
     charts = [_chart(result, handset) for result in results]
     claims = [_claim_table(results[0]["claim"], handset)] if results[0]["claim"] else []  # the same for all
     told = [_figures(result, handset) for result in results]
@@ -38,7 +42,10 @@ def phone_report(record: Record) -> Report:
         heading=_heading(record),
         tables=(beside, *charts, *claims),
         wide=(lines, *charts, *claims),
-        sentences=tuple(sentence for result in results for sentence in _sentences(result, handset)),
+        sentences=(
+            *(told for result in results for told in _sentences(result, handset)),
+            *_peaks(results[0]["claim"], session),
+        ),
         notes=tuple(_notes(record)),
     )
 
@@ -83,7 +90,7 @@ def _ranged(value: float | None, ends: Record, show: Callable[[float, int], str]
     found = none if value is None else show(value, 3)
     if ends["low"] is None:
         return found
-    low = show(ends["low"], 2)
+    low = show(ends["low"], 2) if ends["low"] else "0"
     if ends["high"] is None:
         return f"{found} ({low} up)"
     high = show(ends["high"], 2)
@@ -180,15 +187,21 @@ def _sentences(result: Record, handset: Record) -> list[str]:
     last = result["tokens"][-1]
     kept = last["tokens"] / (result["tokens_per_s"] * last["within_s"]) if result["tokens_per_s"] else 1.0
     if kept < 0.995:
-        said.append(f"Over {show_time(last['within_s'])} the governor leaves {percent(kept)} of the tokens.")
+        said.append(
+            f"Over {show_time(last['within_s'])} the governor leaves it {percent(kept)} of its tokens."
+        )
     if result["overshoot_k"]:
         said.append(
-            f"Within {show_time(last['within_s'])} the skin goes {result['overshoot_k']:.2g} K beyond its limit."
+            f"Within {show_time(last['within_s'])} its skin goes {result['overshoot_k']:.2g} K beyond its limit."
         )
     if result["peak_die_k"] > handset["junction_limit_k"]:
         said.append(
             f"Its die passes its own limit of {_celsius(handset['junction_limit_k'])}, where a chip throttles itself; the "
             "governors here look at the skin alone."
+        )
+    if result["steady_w"] and not result["steady_tokens_per_s"]:
+        said.append(
+            f"It draws {quantity(result['rest_w'], 'W')} at rest, so that for ever it makes no token."
         )
     if away := result["ranges"]["runs_away_by"]:
         more = f" and {len(away) - _NAMED} others" if len(away) > _NAMED else ""
@@ -211,20 +224,33 @@ def _open(ranges: Record) -> str:
 
 
 def _claimed(result: Record, handset: Record, session: str) -> str:
-    """The sentence about a share of peak power, for this chip and for others."""
-    claim = result["claim"]
-    peaks = [one["session_peak_w"] for one in claim["conditions"]]
-    steady = [one["steady_peak_w"] for one in claim["conditions"]]
-    most = _ranged(result["reaching_w"], result["ranges"]["reaching_w"], _watts)
+    """The sentence about a share of peak power, for this chip."""
+    claim, most = result["claim"], _ranged(result["reaching_w"], result["ranges"]["reaching_w"], _watts)
     turned = "a number of the handset within its range would turn that" if claim["is_open"] else (
         "no number of the handset within its range turns that"
     )  # fmt: skip
     return (
         f"{label(result)}: {percent(claim['share_fraction'])} of its {quantity(result['rated_w'], 'W')} for {session} at "
-        f"{_celsius(handset['limit_k'])} is {'true' if claim['holds'] else 'false'} here, where it may draw {most}; {turned}. "
-        f"By spreading and room it is true for peaks up to {quantity(min(peaks), 'W')} to {quantity(max(peaks), 'W')}, and "
-        f"for ever only up to {quantity(min(steady), 'W')} to {quantity(max(steady), 'W')}."
+        f"{_celsius(handset['limit_k'])} is {'true' if claim['holds'] else 'false'} here, where it may draw {most}; {turned}."
     )
+
+
+def _peaks(claim: Record | None, session: str) -> list[str]:
+    """For which peaks the share of peak power is held, over all that its table tells."""
+    if claim is None:
+        return []
+    ends = [
+        f"{quantity(min(peaks), 'W')} to {quantity(max(peaks), 'W')}"
+        for peaks in (
+            [one[f"{what}_peak_w"] for one in claim["conditions"]] for what in ("session", "steady")
+        )
+    ]
+    return [
+        (
+            f"By spreading and room {percent(claim['share_fraction'])} of peak is true of any chip with a peak up to {ends[0]} for "
+            f"{session}, and for ever only up to {ends[1]}."
+        )
+    ]
 
 
 def _notes(record: Record) -> list[str]:

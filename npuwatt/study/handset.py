@@ -8,7 +8,7 @@ import numpy as np
 
 from npuwatt import units
 from npuwatt.device.evaluate import Device, host_of
-from npuwatt.errors import RequestError, shown
+from npuwatt.errors import RequestError, did_you_mean, shown
 from npuwatt.handset.network import Handset
 from npuwatt.record import replace
 from npuwatt.study.modes import result_of
@@ -16,6 +16,33 @@ from npuwatt.study.question import Options, Question, question
 from npuwatt.study.scenario import Chosen
 
 WEIGHTS, ACTIVATIONS, KV_CACHE = "int4", "int8", "int8"  # as phones run language models
+
+
+def changes_of(
+    owners: Sequence[str], changes: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """`--set ADDRESS=VALUE` texts of each owner, without it, and those of devices and network as they are.
+
+    Raises
+    ------
+    RequestError
+        An address is of none of them.
+    """
+    own: dict[str, list[str]] = {owner: [] for owner in owners}
+    others = []
+    for change in changes:
+        owner, _, rest = change.partition(".")
+        if owner in own:
+            own[owner].append(rest)
+        elif owner in ("devices", "network") or "=" not in change:
+            others.append(change)
+        else:
+            known = [*(f"devices.{name}" for name in names), "network", *owners]
+            address = change.partition("=")[0]
+            raise RequestError(
+                f"unknown address {shown(address)}{did_you_mean(owner, known) or '; expected one under ' + ', '.join(known)}"
+            )
+    return own, others
 
 
 def asked_in(handset: Handset, names: Sequence[str], changes: Sequence[str], options: Options) -> Question:
@@ -55,8 +82,10 @@ def held_in(asked: Question, device: Chosen[Device], handset: Handset) -> Device
     held = host if device.record.kind == "accelerator" else replace(device.record, host=host)
     if not result_of(asked, held).fits.all():
         given_bytes = float(np.min(handset.model_memory_bytes))
+        nor = "" if result_of(asked, device.record).fits.all() else ", nor into the device alone"
         raise RequestError(
             f"{shown(asked.network.preset.name)} with its cache does not fit into the {units.show_in(given_bytes, 'B')} that the "
-            "handset gives a model, or into the device; expected a smaller --network, fewer --weights bits or a shorter context"
+            f"handset gives a model{nor}; expected a smaller --network, fewer "
+            "--weights bits or a shorter context"
         )
     return held

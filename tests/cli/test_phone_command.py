@@ -90,6 +90,50 @@ def test_a_terminal_gets_a_chart_and_a_pipe_the_numbers(quick: Quick) -> None:
     assert "die" in told
 
 
+def test_every_figure_is_told_with_its_ends(quick: Quick) -> None:
+    result = quick("phone", CHIP, "--json").json()["results"][0]
+    ranges = result["ranges"]
+    for name in set(ranges) - {"numbers_count", "runs_away_by"}:
+        assert ranges[name]["low"] < result[name]
+        assert ranges[name]["high"] is None or result[name] < ranges[name]["high"]
+    assert ranges["numbers_count"] > 20
+    for one in result["tokens"]:
+        assert one["low"] < one["tokens"] < one["high"]
+    told = quick("phone", CHIP, "--format", "table").out
+    assert "for ever           2.32 W (987 mW to 3.7 W)" in told
+    assert "battery lasts      4.16 h (2.8 to 7.7 h)" in told
+    assert "in brackets, " in told
+
+
+def test_a_number_that_is_set_loses_its_range(quick: Quick) -> None:
+    case = ("--set", "handset.surface.spreading=0.75")
+    before, after = (quick("phone", CHIP, *more, "--json").json()["results"][0] for more in ((), case))
+    assert after["ranges"]["numbers_count"] == before["ranges"]["numbers_count"] - 1
+    assert after["steady_w"] == pytest.approx(before["steady_w"])
+    assert after["ranges"]["steady_w"]["low"] > before["ranges"]["steady_w"]["low"]
+
+
+def test_the_claim_says_who_is_held_to_it_and_whether_its_ranges_turn_it(quick: Quick) -> None:
+    case = ("--power", "50%", "--limit", "42degC", "--claims", "--format", "plain")
+    held = quick("phone", CHIP, *case).out
+    assert f"{CHIP}: 50 % of its 8 W for 5 min at 42.0 degC is true here" in held
+    assert "no number of the handset within its range turns that" in held
+    longer = quick("phone", CHIP, *case, "--minutes", "15").out
+    assert "is false here" in longer
+    assert "a number of the handset within its range would turn that" in longer
+
+
+def test_peaks_that_a_claim_is_true_for_are_told_once_for_all_devices(quick: Quick) -> None:
+    done = quick("phone", CHIP, "samsung-lpddr5-pim", "--claims", "--minutes", "1", "--format", "table")
+    assert done.out.count("50 % of peak keeps skin and die within their limits") == 1
+    assert " die " in done.out.split("set by")[1]  # of the high peaks of one minute
+
+
+def test_a_die_beyond_its_own_limit_is_said(quick: Quick) -> None:
+    told = quick("phone", CHIP, "--set", "handset.junction_limit=50degC", "--format", "plain").out
+    assert "Its die passes its own limit of 50.0 degC, where a chip throttles itself" in told
+
+
 def test_the_types_its_help_tells_are_those_it_counts(quick: Quick) -> None:
     text = " ".join(quick("phone", "-h").out.split())
     request = quick("phone", CHIP, "--json").json()["request"]
@@ -120,6 +164,12 @@ def test_csv_has_a_line_for_each_moment(quick: Quick) -> None:
         (("--network", "llama-3.1-70b"), "does not fit into the 6.44 GB that the handset gives a model"),
         (("--set", "handset.links.0.resistance=-1K/W"), "resistance: -1 given; expected a finite number above 0"),
         (("--set", "handset.nodes.die.capacity=0J/K"), "capacity: 0 given; expected a finite number above 0"),
+        (("--minutes", "nan"), "--minutes: nan given; expected 0.01 to 480"),
+        (("--limit", "5000K"), "--limit: 4727 degC given; expected above the 25 degC of the room and at most 150 degC"),
+        (("--power", "0.001%", "--claims"), "--claims: 0.001% of peak asked about; expected 8% or more, as much as leaks of it"),
+        (("--set", "handset.surface.area=1e-300m2"), "has no finite answer; expected numbers nearer to those of a real"),
+        (("--set", f"devices.{CHIP}.levels.dram.read_energy=1e300 J/B"), "has no finite answer; expected numbers nearer"),
+        (("--set", f"devices.{CHIP}.peak.int8=1e-300 MAC/s"), "has no finite answer; expected numbers nearer"),
         (("--set", "handset.control_period=1us"), "periods of control; expected at most 200000 of them"),
     ],
 )  # fmt: skip

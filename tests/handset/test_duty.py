@@ -74,7 +74,7 @@ def test_mean_power_is_the_energy_of_a_day_told_event_by_event(events: float, fa
         + DAY_S * 6e-4
         + checks * 0.01
         + wakes * (0.1 + 8.0)
-        + awake_s * 0.5
+        + wakes * 2.0 * 0.5
         + (DAY_S - awake_s) * (1e-3 + 6e8 * 5e-12)
     )
     assert float(found.mean_w) * DAY_S == pytest.approx(day_j, rel=1e-12)
@@ -147,7 +147,7 @@ def test_columns_of_points_equal_a_loop_over_them() -> None:
     ("record", "wrong", "said"),
     [
         (PROFILE, {"events_per_s": -1.0}, "events: -1 given; expected a finite number, 0 or more"),
-        (PROFILE, {"tokens_out_count": 0.0}, "tokens_out: 0 given; expected a finite number above 0"),
+        (PROFILE, {"tokens_out_count": 0.0}, "tokens_out: 0 given; expected a whole number, 1 or more"),
         (LISTENER, {"recall_fraction": 1.1}, "recall: 1.1 given; expected a share from 0 to 1"),
         (LISTENER, {"false_accepts_per_s": 11.0}, "false_accepts: more of them than looks"),
         (CHECKER, {"false_accept_fraction": 2.0}, "false_accept: 2 given; expected a share from 0 to 1"),
