@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npuwatt import __version__
-from npuwatt.report.records import device_record, number, preset_records, request_record
+from npuwatt.report.records import device_record, exactness_record, number, preset_records, request_record
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.phone import Phone, PhoneAnswer
 from npuwatt.study.phone_claim import PeakClaim
@@ -69,6 +69,8 @@ def _result(answer: PhoneAnswer, claim: PeakClaim | None) -> Record:
         "ranges": {name: _ends(ends[name]) for name in FIGURES}
         | {"numbers_count": answer.ranges.numbers_count, "runs_away_by": list(answer.ranges.away)},
         "claim": _claim(answer, claim),
+        "exactness": exactness_record(answer.exactness),
+        "notes": list(answer.notes),
         "confidence": {
             "class": answer.confidence.name,
             "level_fraction": LEVEL,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from npuwatt.handset.governor import KINDS
 from npuwatt.report.phone import FIGURES
-from npuwatt.report.schema_parts import COUNT, FLAG, MAYBE, NUMBER, TEXT, TEXTS, Schema, list_of, object_of
+from npuwatt.report.schema_parts import (
+    COUNT,
+    EXACTNESS,
+    FLAG,
+    MAYBE,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Schema,
+    list_of,
+    object_of,
+)
 from npuwatt.study.confidence import CLASSES, METRICS
 
 _HANDSET = object_of(
@@ -43,6 +54,8 @@ _RESULT: Schema = dict.fromkeys(FIGURES, NUMBER) | {
         }
     )
     | {"type": ["object", "null"]},
+    "exactness": EXACTNESS,
+    "notes": TEXTS,
     "confidence": object_of(
         {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
         | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))

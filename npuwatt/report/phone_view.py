@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npuwatt.report.document import Report, Table
-from npuwatt.report.words import label, percent, quantity, request_line
+from npuwatt.report.words import label, mark_notes, percent, quantity, request_line
 from npuwatt.units import show_time
 
 Record = dict[str, Any]
@@ -261,6 +261,7 @@ def _notes(record: Record) -> list[str]:
     )
     limit = "the limit, " if handset["is_limit_given"] else ""
     count = record["results"][0]["ranges"]["numbers_count"]
+    told_of = (f"{label(result)}: {note}" for result in record["results"] for note in result["notes"])
     return [
         (
             "draws, power of the chip and its memory at work; at most, constant power that brings skin or die to its limit just "
@@ -277,6 +278,8 @@ def _notes(record: Record) -> list[str]:
             "slows down at the same energy of each operation, so one that lowers its voltage does better"
         ),
         f"a prediction, nothing here was measured: {told}",
+        *dict.fromkeys(told_of),
+        *mark_notes(record["results"]),
         *record["notes"],
     ]
 

@@ -15,8 +15,10 @@ from npuwatt.handset.body import HOTTEST_K
 from npuwatt.handset.governor import KINDS
 from npuwatt.handset.network import Handset
 from npuwatt.record import Record, replace
-from npuwatt.study.confidence import Confidence, confidence
-from npuwatt.study.handset import asked_in, held_in
+from npuwatt.study.cell_notes import Exactness
+from npuwatt.study.compare import Answer, answer_of
+from npuwatt.study.confidence import Confidence
+from npuwatt.study.handset import asked_in, changes_of, held_in
 from npuwatt.study.modes import result_of
 from npuwatt.study.phone_claim import PeakClaim, peak_claim
 from npuwatt.study.phone_figures import Figures, Ranges, Rate, Session, Work, with_ranges
@@ -40,6 +42,8 @@ class PhoneAnswer(Record):
     figures: Figures
     ranges: Ranges
     confidence: Confidence
+    exactness: Exactness | None  # of products in memory cells; none where a device has none
+    notes: tuple[str, ...]
 
 
 class Phone(Record):
@@ -98,9 +102,8 @@ def phone(
     NpuwattError
         Something asked for does not exist or cannot be computed; its text says what would.
     """
-    changes = options.get("changes", ())
-    own = [change.removeprefix("handset.") for change in changes if change.startswith("handset.")]
-    others = [change for change in changes if not change.startswith("handset.")]
+    changes, others = changes_of(("handset",), options.get("changes", ()), names)
+    own = changes["handset"]
     chosen = load_handset(handset, changes=own, folders=options.get("presets", ()))
     limit_k = float(np.max(chosen.record.skin_limit_k)) if limit is None else _temperature("--limit", limit)
     session = _session(
@@ -161,7 +164,12 @@ def _answers(
     found = []
     for device in asked.devices:
         try:
-            found.append(_answer(asked, device, handset, session, power=power))
+            told = answer_of(asked, device)
+        except NpuwattError as error:
+            faults += error.faults
+            continue
+        try:
+            found.append(_answer(asked, told, handset, session, power=power))
         except NpuwattError as error:
             faults += [f"device {shown(device.typed)}: {fault}" for fault in error.faults]
     if faults:
@@ -219,26 +227,24 @@ def _capped(device: Device, caps: Array) -> Device:
 
 
 def _answer(
-    asked: Question,
-    device: Chosen[Device],
-    handset: Chosen[Handset],
-    session: Session,
-    power: str | None,
+    asked: Question, told: Answer, handset: Chosen[Handset], session: Session, *, power: str | None
 ) -> PhoneAnswer:
+    device = told.device
     held = held_in(asked, device, handset.record)
     rated_w = float(np.max(host_of(device.record).power_cap_w))
     rate = rate_of(asked, held)
     demand_w = float(rate.power_w[-1]) if power is None else _demand_w(power, rated_w)
     work = Work(rated_w=rated_w, demand_w=demand_w, is_given=power is not None, rate=rate)
-    sure = confidence(device, asked.network, asked.request, devices=1.0, stack=asked.stack)
-    found, ranges = with_ranges(handset, f"devices.{device.typed}", sure, session, work)
+    found, ranges = with_ranges(handset, f"devices.{device.typed}", told.confidence, session, work)
     _check_finite(found, session, demand_w)
     return PhoneAnswer(
         device=device,
         work=work,
         figures=found,
         ranges=ranges,
-        confidence=sure,
+        confidence=told.confidence,
+        exactness=told.exactness,
+        notes=told.notes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,9 @@ _UNUSED = (
 _MOST_PERIODS = (
     3600  # of courses that only tell ranges: in longer sessions the governor acts less often there
 )
+
+Ends: TypeAlias = tuple[float, float]
+"""The lowest and the highest of a figure."""
 
 
 class Rate(Record):
@@ -96,7 +99,7 @@ class Figures(Record):
 class Ranges(Record):
     """Between which ends figures lie, and what makes them."""
 
-    ends: dict[str, tuple[float, float]]  # by name of a value
+    ends: dict[str, Ends]  # by name of a value, which tells the unit
     numbers_count: int  # of the handset that were put to the ends of their ranges
     away: tuple[str, ...]  # addresses that alone let the chip run away
 
@@ -199,7 +202,7 @@ def _told(name: str, found: Figures) -> Array:
     return np.where(away, np.inf if name in TEMPERATURES else np.nan, values)
 
 
-def _ends(name: str, own: Array, values: Array, sure: Confidence) -> tuple[float, float]:
+def _ends(name: str, own: Array, values: Array, sure: Confidence) -> Ends:
     """The lowest and the highest of one figure; where there is no ratio to it, those of its points."""
     value, points = float(own[0, 0]), np.ravel(values)
     if np.isnan(points[0]):

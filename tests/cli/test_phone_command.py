@@ -134,6 +134,12 @@ def test_a_die_beyond_its_own_limit_is_said(quick: Quick) -> None:
     assert "Its die passes its own limit of 50.0 degC, where a chip throttles itself" in told
 
 
+def test_what_must_be_said_of_a_device_is_said_here_too(quick: Quick) -> None:
+    told = quick("phone", "edge-rram", "samsung-lpddr5-pim", "edge-rram", "--format", "plain").out
+    assert told.count("note: edge-rram: a day after they were written, products of its cells have") == 1
+    assert "samsung-lpddr5-pim: the units beside the banks cannot multiply int4 by int8" in told
+
+
 def test_the_types_its_help_tells_are_those_it_counts(quick: Quick) -> None:
     text = " ".join(quick("phone", "-h").out.split())
     request = quick("phone", CHIP, "--json").json()["request"]
@@ -164,6 +170,7 @@ def test_csv_has_a_line_for_each_moment(quick: Quick) -> None:
         (("--network", "llama-3.1-70b"), "does not fit into the 6.44 GB that the handset gives a model"),
         (("--set", "handset.links.0.resistance=-1K/W"), "resistance: -1 given; expected a finite number above 0"),
         (("--set", "handset.nodes.die.capacity=0J/K"), "capacity: 0 given; expected a finite number above 0"),
+        (("--set", "hndset.other=3W"), "unknown address 'hndset.other'; did you mean 'handset'?"),
         (("--minutes", "nan"), "--minutes: nan given; expected 0.01 to 480"),
         (("--limit", "5000K"), "--limit: 4727 degC given; expected above the 25 degC of the room and at most 150 degC"),
         (("--power", "0.001%", "--claims"), "--claims: 0.001% of peak asked about; expected 8% or more, as much as leaks of it"),
