@@ -11,7 +11,7 @@ import pytest
 from npuwatt.datacenter.cooling import Cooling, allowed_coolant_k, compact_pue, rungs_that_hold
 from npuwatt.datacenter.facility import Facility, free_fraction_of, site_water_of, total_power_w
 from npuwatt.datacenter.heat import junction
-from npuwatt.datacenter.server import itue
+from npuwatt.datacenter.server import rated_itue
 from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset.paths import with_value
 from npuwatt.record import replace
@@ -50,7 +50,7 @@ def answers(cooling: Cooling) -> np.ndarray[Any, Any]:
                     found.append(site_water_of(hall, cooling) * 1e6)
             for power_w in (100.0, 1500.0):
                 found.append(allowed_coolant_k(step, junction_limit_k=358.15, power_w=power_w))
-        found.append(itue(cooling.server, components_w=4000.0))
+        found.append(rated_itue(cooling.server))
     racks_w = np.geomspace(1e3, 3e5, 2000).reshape(-1, 1)
     found += list(rungs_that_hold(cooling, racks_w).values())
     hot = junction(cooling.leakage, coolant_k=310.0, resistance_k_per_w=0.06, power_w=700.0, area_m2=8e-4)
