@@ -11,8 +11,8 @@ from npuwatt.report.records import device_record, number, request_record, whole
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.fleet import METRICS, FleetAnswer, Fleets
 from npuwatt.study.fleet_claims import PUE, Claims
-from npuwatt.study.fleet_inputs import Ranged
 from npuwatt.study.fleet_ranking import Ranking
+from npuwatt.study.ranges import Ranged
 from npuwatt.units import si_unit
 
 Record = dict[str, Any]
