@@ -10,7 +10,7 @@ from npuwatt import require, units
 from npuwatt.arrays import Real
 from npuwatt.datacenter.carbon import Embodied, Grid
 from npuwatt.datacenter.cooling import Cooling, one_of
-from npuwatt.datacenter.facility import Facility
+from npuwatt.datacenter.facility import Facility, hall_faults
 from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Price, Prices
 from npuwatt.device.evaluate import Device
@@ -150,6 +150,9 @@ def ground(
     if water is not None:
         one_of("--water", water, cooling.water)
         record = replace(record, water=water)
+    faults = hall_faults(record, cooling)
+    if faults:
+        raise RequestError(*(f"hall {shown(site)}: {fault}" for fault in faults))
     region: Grid = chosen["grid"].record
     found = Site(
         hall=record, cooling=cooling, grid=region, money=chosen["money"].record,

@@ -107,6 +107,9 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--ttft", "1e-320s"], "--ttft: '1e-320s' given; expected a time above 0"),
         (["gpu", "--set", "money.tariff=1e300USD/J"], "costs or carbon beyond any number"),
         (["gpu", "--climate", "tempearte"], "--climate: 'tempearte' given; did you mean 'temperate'?"),
+        (["gpu", "--set", "datacenter.coolant=27.1degC"],
+            "hall 'hyperscale': coolant: 27.1 degC given; expected at most 27 degC, the warmest of contained-air"),
+        (["gpu", "--set", "datacenter.rung=imersion"], "hall 'hyperscale': rung: 'imersion' given; did you mean 'immersion'?"),
         (["gpu", "--water", "wet"], "--water: 'wet' given; expected one of evaporative, hybrid, dry"),
         (["gpu", "--price", "gpu=-5"], "--price gpu: price: -5 given; expected a finite number, 0 or more"),
         (["gpu", "--price", "gpu=300EUR"], "--price gpu: '300EUR' is not in USD"),
@@ -247,3 +250,8 @@ def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -
     assert told[-1].startswith("npuwatt: ")
     assert "hall" in told[-1]
     assert not [line for line in told if not line.startswith(("npuwatt: ", "warning: "))]
+
+
+def test_a_coolant_as_warm_as_its_rung_takes_is_accepted(quick: Quick) -> None:
+    for site, most in (("hyperscale", "27degC"), ("direct-to-chip", "45degC")):
+        assert quick("fleet", "gpu", "--site", site, "--set", f"datacenter.coolant={most}").code == 0
