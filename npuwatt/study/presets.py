@@ -8,6 +8,7 @@ from typing import Any
 
 from npuwatt.datacenter.carbon import Embodied
 from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.facility import hall_faults
 from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
@@ -20,6 +21,7 @@ from npuwatt.study.confidence import NeverMeasured
 from npuwatt.study.scenario import (
     Chosen,
     load_constants,
+    load_cooling,
     load_datacenter,
     load_device,
     load_grid,
@@ -95,7 +97,8 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
     if folder == "profiles":
         return load_profile(name, folders=presets)
     if folder == "grids":
-        return load_grids(name) if name in library.index()["grids"] else load_grid(name, folders=presets)
+        load = load_grids if _found(folder, name, presets).header("kind") == "grids" else load_grid
+        return load(name, folders=presets)
     if folder == "constants":
         kind = library.find("constants", name, presets).header("kind")
         return load_constants(name, _CONSTANTS.get(kind, Constants))
@@ -132,7 +135,8 @@ def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> 
 
     A preset is sound if each number has a unit, a source that exists and a quality, lies within
     its range, and, for a network, its parameters come to the published total within 1 % or within
-    the stated bounds of a rounded one.
+    the stated bounds of a rounded one; a hall asks for a rung, a climate, a use of water and a coolant
+    that the table of cooling has.
 
     Raises
     ------
@@ -160,6 +164,10 @@ def _checked(chosen: Chosen[Any]) -> Check:
         qualities[item.quality] = qualities.get(item.quality, 0) + 1
     if chosen.record.kind in ("transformer", "convnet"):
         faults += _parameter_faults(chosen)
+    if chosen.record.kind == "datacenter":
+        for fault in hall_faults(chosen.record, load_cooling().record):
+            address, _, rest = fault.partition(": ")
+            faults.append(f"{chosen.preset.document.at(address)}: {rest}")
     aliases = chosen.preset.document.tree.get("aliases", [])
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         faults.append(f"{chosen.preset.document.at('aliases')}: expected a list of names in quotes")

@@ -227,12 +227,11 @@ def load_embodied() -> Chosen[Embodied]:
     return load_constants("embodied", Embodied)
 
 
-def load_grids(typed: str) -> Chosen[Grids]:
+def load_grids(typed: str, *, folders: Iterable[str] = ()) -> Chosen[Grids]:
     """A whole table of regions by name or path."""
     from npuwatt.datacenter.carbon import Grids
 
-    preset = library.find("grids", typed)
-    return _choose(typed, preset, Grids, preset.document)
+    return _of_kind(Grids, typed, library.find("grids", typed, folders), "grid", ())
 
 
 def load_grid(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Grid]:
