@@ -239,7 +239,7 @@ def _notes(found: Fleets) -> list[str]:
             f"what power plants of {found.site.grid.name} drink is not known: water is that of the site"
         )
     if found.left_out:
-        notes.append(f"not varied, because an end of its range fits no model: {', '.join(found.left_out)}")
+        notes.append(f"not varied, because at an end of its range there is no figure: {', '.join(found.left_out)}")
     return notes
 
 

@@ -183,10 +183,8 @@ def fleet(
             return _answered(asked, terms, base, demand, found, with_claims=claims)
     except FloatingPointError:
         raise RequestError("costs or carbon beyond any number; expected smaller values of --set") from None
-    except (
-        NpuwattError
-    ) as error:  # of a hall that holds by itself, and not at this load or at an end of a range
-        where = f"the hall {shown(site)} under these devices, or at an end of a range of its numbers"
+    except NpuwattError as error:  # of a hall that holds by itself, and not at this load
+        where = f"the hall {shown(site)} under these devices"
         raise RequestError(
             *(
                 f"{where}: {fault}" if fault.startswith(("pue:", "it_load:")) else fault
@@ -295,7 +293,7 @@ def _answered(
             _answer(one, result, results[0], base, terms) for one, result in zip(found, results, strict=True)
         ),
         rankings={name: ranking for name, (ranking, _) in ranked.items()},
-        left_out=ranked["cost"][1],
+        left_out=tuple(dict.fromkeys(address for _, left_out in ranked.values() for address in left_out)),
         claims=claims,
     )
 

@@ -241,7 +241,7 @@ def test_the_main_assumptions_are_named_with_what_changes_them(quick: Quick) -> 
 
 
 @pytest.mark.parametrize(
-    "change", ["parts.design_it=70MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"]
+    "change", ["parts.design_it=200MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"]
 )
 def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -> None:
     done = quick("fleet", "gpu", "--set", f"datacenter.{change}")
