@@ -20,9 +20,9 @@ from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.fleet_curve import is_capped, replica
 from npuwatt.study.fleet_figures import BASES, OWNERSHIPS, SAME, Case, Figures, Site, Terms, Unit, figures
 from npuwatt.study.fleet_inputs import (
-    OWNERS,
     Ground,
     Priced,
+    changes_of_site,
     given_prices,
     ground,
     halls,
@@ -140,13 +140,9 @@ def fleet(
         if value not in known:
             near = did_you_mean(value, known) or f"; expected one of {', '.join(known)}"
             raise RequestError(f"{option}: {shown(value)} given{near}")
-    changes = options.get("changes", ())
-    own = [change for change in changes if change.partition(".")[0] in OWNERS]
-    if any(not change.partition("=")[2] for change in own):
-        raise RequestError("--set: expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh")
+    own, options["changes"] = changes_of_site(options.get("changes", ()), names)
     if len(set(names)) < len(names):
         raise RequestError("a device is named twice; expected each once")
-    options["changes"] = [change for change in changes if change not in own]
     options.setdefault("mode", "serving")
     asked = question(names, **options)
     _check(asked)

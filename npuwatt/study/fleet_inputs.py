@@ -29,6 +29,8 @@ from npuwatt.study.scenario import (
 )
 
 OWNERS = ("datacenter", "grid", "cooling", "money", "embodied", "planning")
+_ASKED = ("devices", "network", "stack")
+_MOST_USD = 1e12  # of a device, or of its rent in a second
 _DEMAND = re.compile(r"\s*([0-9.eE+-]+)\s*(req|requests?|tok|tokens?)\s*/\s*(s|min|h|day|month|year)\s*")
 _LEAST, _MOST = 1e-15, 1e15  # of requests a second, and of seconds: no number between these overflows
 _FIELD = {"datacenter": "hall"}
@@ -82,13 +84,44 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
+def changes_of_site(changes: Sequence[str], devices: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`--set` texts apart: those of `OWNERS`, and those of devices, network and stack."""
+    known = (*OWNERS, *_ASKED)
+    site, others = [], []
+    for change in changes:
+        address, _, value = (part.strip() for part in change.partition("="))
+        owner, _, rest = address.partition(".")
+        if owner == "prices":
+            raise RequestError(
+                f"--set {shown(change)}: expected --price, as in --price {devices[0]}=30000USD"
+            )
+        if owner not in known:
+            near = did_you_mean(address, [f"{one}.{rest}" for one in known if rest], cutoff=0.8)
+            raise RequestError(
+                f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}"
+            )
+        if owner not in OWNERS:
+            others.append(change)
+        elif rest and value:
+            site.append(f"{owner}.{rest}={value}")
+        else:
+            raise RequestError(
+                f"--set {shown(change)}: expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh"
+            )
+    return site, others
+
+
 def given_prices(texts: Sequence[str], devices: Sequence[str], *, is_rent: bool) -> dict[str, Price]:
     """`DEVICE=USD` of the device alone, `DEVICE=USD/server` of a whole server, or `DEVICE=2.5USD/h` to rent at."""
     found: dict[str, Price] = {}
     for text in texts:
         name, _, amount = (part.strip() for part in text.partition("="))
-        if name not in devices or not amount:
-            near = did_you_mean(name, devices) if amount else ""
+        if name in devices and not amount:
+            raise RequestError(
+                f"--price {shown(text)}: tells no amount; expected {name}=30000USD or the like"
+            )
+        if name not in devices:
+            near = did_you_mean(name, devices)
             raise RequestError(
                 f"--price {shown(text)}: names no device asked for{near or '; expected DEVICE=USD, as in '}"
                 + ("" if near else f"{devices[0]}=30000USD")
@@ -104,6 +137,8 @@ def given_prices(texts: Sequence[str], devices: Sequence[str], *, is_rent: bool)
         try:
             value = units.parse(f"{bare} USD" if number else bare, "_usd_per_s" if is_hourly else "_usd")
             require.not_negative(price=value)
+            if value > _MOST_USD:
+                raise NpuwattError(f"{shown(amount)} given; expected at most {_MOST_USD:g} USD")
         except NpuwattError as error:
             raise RequestError(*(f"--price {name}: {fault}" for fault in error.faults)) from error
         known = found.get(name, Price(dated="", covers="device", basis="sale"))

@@ -122,7 +122,13 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--set", "money.average_power=120%"], "1.2 given; expected a share from 0 to 1"),
         (["gpu", "--set", "money.tariff=0.1EUR/kWh"], "is not in USD"),
         (["gpu", "--set", "money.tarif=1USD/kWh"], "did you mean 'tariff'?"),
-        (["gpu", "--set", "money.tariff"], "expected ADDRESS=VALUE"),
+        (["gpu", "--set", "money.tariff"], "--set 'money.tariff': expected ADDRESS=VALUE"),
+        (["gpu", "--set", "money=5"], "--set 'money=5': expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh"),
+        (["gpu", "--set", "MONEY.tariff=1USD/kWh"], "unknown address 'MONEY.tariff'; did you mean 'money.tariff'?"),
+        (["gpu", "--set", "tariff=1USD/kWh"], "unknown address 'tariff'; expected one under datacenter, grid, "),
+        (["gpu", "--set", "prices.devices.h100-sxm.purchase=1USD"], "expected --price, as in --price gpu=30000USD"),
+        (["gpu", "--price", "gpu="], "--price 'gpu=': tells no amount; expected gpu=30000USD or the like"),
+        (["gpu", "--price", "gpu=1e308"], "--price gpu: '1e308' given; expected at most 1e+12 USD"),
         (["gpu", "--demand", "5"], "--demand: '5' given; expected requests or output tokens in a time"),
         (["gpu", "--demand", "0req/s"], "--demand: '0req/s' given"),
         (["gpu", "--peak", "0.5"], "--peak: 0.5 given; expected a peak over the mean, 1 or more"),
@@ -241,7 +247,8 @@ def test_the_main_assumptions_are_named_with_what_changes_them(quick: Quick) -> 
 
 
 @pytest.mark.parametrize(
-    "change", ["parts.design_it=200MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"]
+    "change",
+    ["parts.design_it=200MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"],
 )
 def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -> None:
     done = quick("fleet", "gpu", "--set", f"datacenter.{change}")
