@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -33,7 +34,7 @@ from npuwatt.study.fleet_inputs import (
     seconds,
 )
 from npuwatt.study.fleet_ranking import Ranking, rank
-from npuwatt.study.question import Options, Question, check_dealt, question
+from npuwatt.study.question import Options, Question, check_dealt, is_one_device, question
 from npuwatt.study.ranges import Ranged
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import MOST_BATCH
@@ -174,6 +175,7 @@ def fleet(
             faults += error.faults
     if faults:
         raise RequestError(*faults)
+    _check_told_apart(found)
     try:
         with np.errstate(over="raise", divide="ignore", invalid="ignore"):
             return _answered(asked, terms, base, demand, found, with_claims=claims)
@@ -209,6 +211,15 @@ def _check(asked: Question) -> None:
     if asked.constants == "article":
         raise RequestError("--constants article: those energies are of no device; expected sourced")
     check_dealt(asked.sharing, replace(asked.request, batch=float(np.max(asked.sharing.groups))))
+
+
+def _check_told_apart(found: Sequence[_Found]) -> None:
+    for first, other in combinations(found, 2):
+        if is_one_device(first.device, other.device) and first.priced.price == other.priced.price:
+            raise RequestError(
+                f"{first.device.typed} and {other.device.typed} are one device, {first.device.preset.name}, at one price; "
+                "expected it once, or --price or --set that tell them apart"
+            )
 
 
 def _ground(

@@ -136,6 +136,8 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["pim", "--rent"], "device 'pim': nobody tells what it rents for; expected --price pim=2.5USD/h"),
         (["gpu", "--rent", "--colocation"], "one contradicts the other"),
         (["gpu", "gpu"], "a device is named twice"),
+        (["gpu", "h100-sxm"], "gpu and h100-sxm are one device, h100-sxm, at one price; expected it once, or --price or --s"),
+        (["npu", "gpu", "h100", "--price", "gpu=9USD", "--price", "h100=9USD"], "gpu and h100 are one device, h100-sxm"),
         (["gpu", "--network", "llama-3.1-405b", "--devices", "1"], "device 'gpu' does not hold this network"),
         (["gpu", "--network", "resnet-50"], "answers in one pass"),
     ],
@@ -262,3 +264,8 @@ def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -
 def test_a_coolant_as_warm_as_its_rung_takes_is_accepted(quick: Quick) -> None:
     for site, most in (("hyperscale", "27degC"), ("direct-to-chip", "45degC")):
         assert quick("fleet", "gpu", "--site", site, "--set", f"datacenter.coolant={most}").code == 0
+
+
+def test_one_device_at_two_prices_or_with_two_powers_may_be_told_apart(quick: Quick) -> None:
+    for apart in (("--price", "gpu=20000USD"), ("--set", "devices.gpu.power_cap=690W")):
+        assert quick("fleet", "gpu", "h100-sxm", *apart).code == 0

@@ -223,7 +223,7 @@ def test_hours_of_a_default_h100_cost_what_the_books_say_without_energy() -> Non
 
 def test_a_given_price_is_of_the_device_alone_and_a_known_one_may_hold_its_share_of_a_server() -> None:
     # money.server_price: 1.64 times the bare devices.
-    alone, whole = twins(10000, 10000).answers[0], fleet(["gpu"], prices=("gpu=131200USD/server",)).answers[0]
+    alone, whole = twins(10000, 10001).answers[0], fleet(["gpu"], prices=("gpu=131200USD/server",)).answers[0]
     assert alone.priced.price.covers == "device"
     assert value(alone.figures, METRIC) == pytest.approx(value(whole.figures, METRIC))
     known = fleet(["gpu"]).answers[0]
