@@ -41,6 +41,7 @@ class Ground(Record):
 
     site: Site
     chosen: dict[str, Chosen[Any]]  # by owner of an address; prices too
+    asked: dict[str, str]  # climate and use of water, where they were asked for
     warnings: tuple[str, ...]
 
     def is_given(self, owner: str, address: str) -> bool:
@@ -178,13 +179,14 @@ def ground(
         "prices": load_prices(),
     }
     cooling: Cooling = chosen["cooling"].record
-    record: Facility = hall.record
+    asked = {}
     if climate is not None:
         one_of("--climate", climate, cooling.free_cooling_fraction)
-        record = replace(record, climate=climate)
+        asked["climate"] = climate
     if water is not None:
         one_of("--water", water, cooling.water)
-        record = replace(record, water=water)
+        asked["water"] = water
+    record: Facility = replace(hall.record, **asked)
     faults = hall_faults(record, cooling)
     if faults:
         raise RequestError(*(f"hall {shown(site)}: {fault}" for fault in faults))
@@ -194,7 +196,7 @@ def ground(
         embodied=chosen["embodied"].record, planning=chosen["planning"].record,
     )  # fmt: skip
     warnings = [line for owner in OWNERS for line in implausible(chosen[owner], by_owner[owner], owner)]
-    return Ground(site=found, chosen=chosen, warnings=tuple(warnings))
+    return Ground(site=found, chosen=chosen, asked=asked, warnings=tuple(warnings))
 
 
 def _hall(site: str, changes: Sequence[str], presets: Sequence[str]) -> Chosen[Facility]:
@@ -208,9 +210,9 @@ def _hall(site: str, changes: Sequence[str], presets: Sequence[str]) -> Chosen[F
 
 
 def halls(base: Ground) -> dict[str, Facility]:
-    """Every built-in hall as its preset has it, and the one that was asked for as it was."""
+    """Every built-in hall in the climate and with the water asked for, else its own; and the one asked for as it is."""
     own = base.chosen["datacenter"].preset.name
-    found = {name: load_datacenter(name).record for name in index()["datacenters"]}
+    found = {name: replace(load_datacenter(name).record, **base.asked) for name in index()["datacenters"]}
     return found | {own: base.site.hall}
 
 

@@ -269,3 +269,18 @@ def test_a_coolant_as_warm_as_its_rung_takes_is_accepted(quick: Quick) -> None:
 def test_one_device_at_two_prices_or_with_two_powers_may_be_told_apart(quick: Quick) -> None:
     for apart in (("--price", "gpu=20000USD"), ("--set", "devices.gpu.power_cap=690W")):
         assert quick("fleet", "gpu", "h100-sxm", *apart).code == 0
+
+
+def test_claims_look_at_all_halls_in_the_climate_that_was_asked_for_and_say_so_in_each_row(
+    quick: Quick,
+) -> None:
+    asked = quick("fleet", "gpu", "--claims", "--climate", "cold", "--json").json()
+    own = quick("fleet", "gpu", "--claims", "--json").json()
+    for hall, usual in zip(asked["claims"]["pue"]["halls"], own["claims"]["pue"]["halls"], strict=True):
+        assert (hall["climate"], usual["climate"]) == ("cold", "temperate")
+        assert hall["water"] == usual["water"]  # nothing else was asked for
+        alone = quick("fleet", "gpu", "--site", hall["site"], "--climate", "cold", "--json").json()
+        assert hall["pue"] == pytest.approx(alone["results"][0]["pue"])
+    out = quick("fleet", "gpu", "--claims", "--climate", "cold", "--water", "dry").out
+    for site in ("air-enterprise", "direct-to-chip", "hyperscale", "immersion"):
+        assert f"{site} (cold, dry)" in out
