@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from npuwatt import units
 from npuwatt.datacenter.carbon import Embodied
 from npuwatt.datacenter.cooling import Cooling
 from npuwatt.datacenter.facility import hall_faults
@@ -14,6 +15,7 @@ from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.preset import library
+from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.regions import find_region
 from npuwatt.record import Record
 from npuwatt.study.article import Constants
@@ -168,6 +170,7 @@ def _checked(chosen: Chosen[Any]) -> Check:
         for fault in hall_faults(chosen.record, load_cooling().record):
             address, _, rest = fault.partition(": ")
             faults.append(f"{chosen.preset.document.at(address)}: {rest}")
+    faults += _copied_faults(chosen)
     aliases = chosen.preset.document.tree.get("aliases", [])
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         faults.append(f"{chosen.preset.document.at('aliases')}: expected a list of names in quotes")
@@ -178,6 +181,49 @@ def _checked(chosen: Chosen[Any]) -> Check:
         qualities=dict(sorted(qualities.items())),
         faults=tuple(faults),
     )
+
+
+def _copied_faults(chosen: Chosen[Any]) -> list[str]:
+    """Numbers that were changed in a copy of a built-in preset and still stand under its sources.
+
+    A user's file is a copy of the built-in preset that more than half of its sourced numbers are in, each under the
+    same source and place in it.
+    """
+    own = chosen.evidence
+    if chosen.preset.origin == "built-in" or chosen.preset.folder not in library.index():
+        return []
+    kept: dict[str, float] = {}
+    name, most = "", sum(item.source != "assumed" for item in own.values()) / 2
+    for known in library.index()[chosen.preset.folder]:
+        other = _loaded(chosen.preset.folder, known).evidence
+        cited = {
+            address: other[address].value
+            for address, item in own.items()
+            if _is_cited(item, other.get(address))
+        }
+        same = sum(value == own[address].value for address, value in cited.items())
+        if same > most:
+            name, most, kept = known, same, cited
+    return [
+        f"{chosen.preset.document.at(address)}: {_shown(own[address].value, own[address])} given under "
+        f"'source: {own[address].source}', where {name} has {_shown(value, own[address])}; expected the source of this "
+        "number, or assumed"
+        for address, value in kept.items()
+        if value != own[address].value
+    ]
+
+
+def _is_cited(item: Evidence, other: Evidence | None) -> bool:
+    """Whether two numbers say that they come from the same place."""
+    return (
+        other is not None
+        and item.source != "assumed"
+        and (item.source, item.where) == (other.source, other.where)
+    )
+
+
+def _shown(value: float, item: Evidence) -> str:
+    return units.show_usual(value, units.si_unit(item.suffix))
 
 
 def _parameter_faults(chosen: Chosen[Network]) -> list[str]:
