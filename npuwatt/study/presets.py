@@ -14,6 +14,7 @@ from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
+from npuwatt.handset.network import Decoding
 from npuwatt.preset import library
 from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.regions import find_region
@@ -45,6 +46,7 @@ _CONSTANTS: dict[str, type[Record]] = {
     "prices": Prices,
     "embodied": Embodied,
     "planning": Planning,
+    "phone-decoding": Decoding,
 }
 _FOLDER_OF = {
     "transformer": "networks",
@@ -60,6 +62,7 @@ _FOLDER_OF = {
     "prices": "constants",
     "embodied": "constants",
     "planning": "constants",
+    "phone-decoding": "constants",
     "grid": "grids",
     "grids": "grids",
     "cim-chips": "constants",
