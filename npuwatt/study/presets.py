@@ -226,7 +226,7 @@ def _is_cited(item: Evidence, other: Evidence | None) -> bool:
 
 
 def _shown(value: float, item: Evidence) -> str:
-    return units.show_usual(value, units.si_unit(item.suffix))
+    return units.show_usual(value, units.si_unit(item.suffix), is_celsius=item.is_celsius)
 
 
 def _parameter_faults(chosen: Chosen[Network]) -> list[str]:

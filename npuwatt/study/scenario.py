@@ -114,7 +114,8 @@ def implausible(chosen: Chosen[T], changes: Sequence[str], owner: str) -> list[s
         )
         if known and now is not None and not known.low <= now <= known.high:
             given, low, high = (
-                units.show_usual(value, units.si_unit(known.suffix)) for value in (now, known.low, known.high)
+                units.show_usual(value, units.si_unit(known.suffix), is_celsius=known.is_celsius)
+                for value in (now, known.low, known.high)
             )
             found.append(
                 f"{owner}.{address}: {given} is outside {low} .. {high} ({known.quality}, {known.source})"
