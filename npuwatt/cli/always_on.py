@@ -82,4 +82,4 @@ def always_on(
     )  # fmt: skip
     warn([*found.question.warnings, *found.warnings])
     emit(always_on_record(found), always_on_report, style=style, output=output, no_color=no_color)
-    hint(f"npuwatt phone {devices[0]}", "shows how warm it gets while it answers")
+    hint(f"npuwatt phone {devices[0]} --handset {handset}", "shows how warm it gets while it answers")

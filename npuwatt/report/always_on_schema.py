@@ -48,7 +48,7 @@ _RESULT: Schema = (
         ),
         NUMBER,
     )
-    | dict.fromkeys(("milliwatts_up_to_per_s", "half_from_per_s", "most_per_s"), MAYBE)
+    | dict.fromkeys(("milliwatts_up_to_per_s", "day_of_battery_up_to_per_s", "half_from_per_s", "most_per_s"), MAYBE)
     | {
         "power_by_part_w": object_of(dict.fromkeys(PARTS, NUMBER)),
         "mean_by_keeping_w": object_of(dict.fromkeys(("retained", "loaded"), MAYBE)),
@@ -58,6 +58,7 @@ _RESULT: Schema = (
             {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
             | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))
         ),
+        "is_memory_idle": FLAG,
         "exactness": EXACTNESS,
         "notes": TEXTS,
     }

@@ -26,11 +26,11 @@ def always_on_report(record: Record) -> Report:
     """Mean power and battery side by side, then by part, then what rates of events change."""
     results = labelled(record["results"])
     record = record | {"results": results}
-    others = (_parts(results), _rates(results, record["milliwatts_w"]))
+    parts, answers, rates = _parts(results), _answers(results), _rates(results, record["milliwatts_w"])
     return Report(
         heading=_heading(record),
-        tables=(_summary(results), *others),
-        wide=(_wide_summary(results), *others),
+        tables=(_summary(results), parts, answers, rates),
+        wide=(_wide_summary(results), parts, answers, rates),
         sentences=tuple(_sentences(record)),
         notes=tuple(_notes(record)),
     )
@@ -77,44 +77,47 @@ def _parts(results: list[Record]) -> Table:
     rows = tuple(
         (
             label(result),
-            *(
-                f"{1e3 * sum(result['power_by_part_w'][part] for part in parts):.3g}"
-                for parts in _COLUMNS.values()
-            ),
+            *(_milli(sum(result["power_by_part_w"][part] for part in parts)) for parts in _COLUMNS.values()),
         )
         for result in results
     )
     return Table(title="mean power by part, in mW", columns=("device", *_COLUMNS), rows=rows)
 
 
-def _rates(results: list[Record], milliwatts_w: float) -> Table:
+def _answers(results: list[Record]) -> Table:
     rows = tuple(
         (
             label(result), quantity(result["answer_energy_j"], "J"), show_time(result["answer_time_s"]),
-            quantity(result["nonstop_w"], "W"), _up_to(result["milliwatts_up_to_per_s"]),
-            _from(result["half_from_per_s"]), _daily(result["most_per_s"]),
+            quantity(result["nonstop_w"], "W"), _share(result["awake_fraction"]),
         )
         for result in results
     )  # fmt: skip
     return Table(
-        title="one answer, and events a day",
-        columns=(
-            "device",
-            "answer",
-            "takes",
-            "non-stop",
-            f"{quantity(milliwatts_w, 'W')} up to",
-            "half from",
-            "at most",
-        ),
-        rows=rows,
+        title="one answer", columns=("device", "energy", "time", "without pause", "awake"), rows=rows
     )
+
+
+def _rates(results: list[Record], milliwatts_w: float) -> Table:
+    rows = tuple(
+        (
+            label(result), _up_to(result["milliwatts_up_to_per_s"], result["asleep_w"] <= milliwatts_w),
+            _up_to(result["day_of_battery_up_to_per_s"], False), _from(result["half_from_per_s"]),
+            _daily(result["most_per_s"]),
+        )
+        for result in results
+    )  # fmt: skip
+    names = (f"{quantity(milliwatts_w, 'W')} to", "battery day to", "half from", "time for")
+    return Table(title="events a day", columns=("device", *names), rows=rows)
 
 
 def _ends(ends: Record, unit: str = "W") -> str:
     low, high = quantity(ends["low"], unit), quantity(ends["high"], unit)
     number, _, of = low.partition(" ")
     return f"{number if high.endswith(f' {of}') else low} to {high}"
+
+
+def _milli(watts: float) -> str:
+    return "<0.001" if 0 < watts < 1e-6 else f"{1e3 * watts:.3g}"
 
 
 def _time(time_s: float | None) -> str:
@@ -129,8 +132,8 @@ def _daily(rate_per_s: float | None) -> str:
     return f"{count:,.0f}" if count >= 1000 else f"{count:.3g}"
 
 
-def _up_to(rate_per_s: float | None) -> str:
-    return "never" if rate_per_s is None else _daily(rate_per_s)
+def _up_to(rate_per_s: float | None, is_any: bool) -> str:
+    return _daily(rate_per_s) if rate_per_s is not None else "any" if is_any else "never"
 
 
 def _from(rate_per_s: float | None) -> str:
@@ -151,9 +154,8 @@ def _sentences(record: Record) -> list[str]:
     said += [_against(result, results[0]) for result in results[1:]]
     said += [line for result in results[:1] for line in _keeping(result, profile)]
     watts = ", ".join(f"{quantity(result['nonstop_w'], 'W')} ({label(result)})" for result in results)
-    awake = max(result["awake_fraction"] for result in results)
     said.append(
-        f"Answering without a pause takes {watts}; what is left of that as a mean is for being awake {_share(awake)} of the time."
+        f"Answering without a pause takes {watts}; a mean is that times the share of time awake, and all the rest."
     )
     first = results[0]
     moved = "; ".join(_driver(driver) for driver in first["drivers"][:_MOST_DRIVERS])
@@ -177,17 +179,19 @@ def _day(profile: Record) -> str:
 
 def _against(result: Record, first: Record) -> str:
     against, name, other = result["against_first"], label(result), label(first)
-    much = "as much as" if abs(against["mean_ratio"] - 1) < 0.005 else f"{ratio(against['mean_ratio'])} of"
-    said = f"{name} takes {much} {other}"
+    is_alike = abs(against["mean_ratio"] - 1) < 0.005
+    said = f"{name} takes {'as much as' if is_alike else ratio(against['mean_ratio']) + ' of'} {other}"
     if against["low"] is not None:
         said += f" ({ratio(against['low'])} to {ratio(against['high'])})"
+    idle = ", its units in memory idle" if result["is_memory_idle"] else ""
     is_less = result["asleep_w"] < first["asleep_w"]
     if against["even_per_s"] is not None:
-        return f"{said}; less {'below' if is_less else 'above'} {_daily(against['even_per_s'])} events a day, more beyond."
-    if result["asleep_w"] == first["asleep_w"] and result["added_per_event_j"] == first["added_per_event_j"]:
-        return f"{said}, whatever the rate of events."
+        beyond = f"{_daily(against['even_per_s'])} events a day, more beyond"
+        return f"{said}; less {'below' if is_less else 'above'} {beyond}{idle}."
+    if is_alike:
+        return f"{said}{idle}."
     is_less = is_less or result["added_per_event_j"] < first["added_per_event_j"]
-    return f"{said}; {'less' if is_less else 'more'} at every rate of events."
+    return f"{said}; {'less' if is_less else 'more'} at every rate of events{idle}."
 
 
 def _keeping(result: Record, profile: Record) -> list[str]:
@@ -196,24 +200,21 @@ def _keeping(result: Record, profile: Record) -> list[str]:
         return [f"{label(result)} holds nothing that forgets without power."]
     is_retained = profile["is_retained"]
     other = result["mean_by_keeping_w"]["loaded" if is_retained else "retained"]
-    kept = f"{label(result)} keeps {quantity(result['weights_bytes'], 'B')} of weights in memory"
-    wait = f" and {show_time(result['load_s'])} of waiting"
+    wait, name = show_time(result["load_s"]), label(result)
     if is_retained:
-        return [
-            (
-                f"{kept} for {quantity(result['power_by_part_w']['retention'], 'W')}; loading them at each wake would make it "
-                f"{quantity(other, 'W')} in all{wait}."
-            )
-        ]
+        kept = f"{name} keeps {quantity(result['weights_bytes'], 'B')} of weights in memory for {quantity(result['power_by_part_w']['retention'], 'W')}"
+        if other is None:
+            return [f"{kept}; there is no time to load them at each wake."]
+        return [f"{kept}; loaded at each wake, after {wait}, all in all is {quantity(other, 'W')}."]
     return [
-        f"{label(result)} loads its weights at each wake{wait.replace(' and', ', with')}; kept in memory: {quantity(other, 'W')} in all."
+        f"{name} loads its weights at each wake, which takes {wait}; kept in memory, all in all is {quantity(other, 'W')}."
     ]
 
 
 def _driver(driver: Record) -> str:
     low, high = (_value(driver[side], driver["unit"]) for side in ("low", "high"))
     return (
-        f"{driver['assumption']} of {low} to {high} makes it {quantity(driver['mean_low_w'], 'W')} to "
+        f"{driver['assumption'].replace(', true over predicted', ' (true over predicted)')} of {low} to {high} makes it {quantity(driver['mean_low_w'], 'W')} to "
         f"{quantity(driver['mean_high_w'], 'W')}"
     )
 
@@ -248,12 +249,13 @@ def _notes(record: Record) -> list[str]:
             f"{quantity(handset['other_day_w'], 'W')} for the rest of the handset; this alone: without"
         ),
         (
-            f"events a day: {milliwatts} up to, as many as it stays below that with, which is what milliwatts is taken to mean; half "
-            "from, where the device decides half of all; at most, what there is time for"
+            f"events a day: {milliwatts} to, up to which the mean is below that, which is what milliwatts is taken to mean; battery day "
+            "to, up to which a battery lasts a day; half from, where the device decides half of the mean; time for, whatever "
+            "heat and battery say"
         ),
         (
-            "low to high: each number of profile and battery, and how far off the device's model may be, alone at both ends, "
-            "together in squares"
+            "low to high: each number of profile and battery, and how far off the device's model may be, alone at both ends of "
+            "its range; what they change adds up in squares, as for numbers that know nothing of each other"
         ),
         f"a prediction, nothing here was measured as a whole: {told}",
     ]

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from npuwatt import require, units
-from npuwatt.arrays import Array, Real, column
-from npuwatt.device.evaluate import Device
+from npuwatt.arrays import Array, Real
+from npuwatt.device.evaluate import Device, host_of
 from npuwatt.errors import NpuwattError, RequestError, shown
 from npuwatt.handset.duty import Duty, Profile, Response, battery_life_s, duty
+from npuwatt.handset.event_rates import EventRates, event_rates
 from npuwatt.handset.network import Battery, Handset
+from npuwatt.handset.thermal import sustainable
 from npuwatt.record import Record, replace
-from npuwatt.study.compare import answer_of
+from npuwatt.study.compare import answer_of, multiplies_inside
 from npuwatt.study.confidence import Confidence
 from npuwatt.study.handset import asked_in, changes_of, held_in
 from npuwatt.study.inference import weights_in_memory_bytes
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 PROFILE, HANDSET = "voice-assistant", "large-phone"
 MILLIWATTS_W = 0.01  # what "milliwatts" is taken to mean: below ten
-HALF = 0.5  # of mean power: from there on the device counts more than all else
+DAY_S = 86400.0
+ROOM_K = 298.15
+MOST_C_RATE = (
+    5.0  # of a battery's energy in an hour, that it gives at once; recalled: cells of handsets, 1 to 3
+)
 RANGED = ("mean_w", "device_w", "energy_per_event_j", "battery_life_s", "battery_life_alone_s")
 _MOST_DRIVERS = 5
 
@@ -58,16 +64,6 @@ class Driver(Record):
     mean_high_w: float
 
 
-class Rates(Record):
-    """Mean power over the rate of events is a line; where it crosses what is of interest, in events a second."""
-
-    asleep_w: float  # at no event at all
-    added_per_event_j: float  # that one more event adds
-    milliwatts_up_to_per_s: float  # NaN: not even at no event
-    half_from_per_s: float  # from which the device decides half of all; infinite: never
-    most_per_s: float  # that there is time for
-
-
 class Against(Record):
     """Mean power over that of the device named first."""
 
@@ -81,6 +77,7 @@ class AlwaysOnAnswer(Record):
 
     device: Chosen[Device]
     response: Response
+    is_memory_idle: bool  # a memory that computes, whose units cannot do what is asked
     nonstop_w: float  # answer after answer, without a pause
     duty: Duty
     mean_by_keeping_w: dict[
@@ -89,7 +86,7 @@ class AlwaysOnAnswer(Record):
     load_s: float  # of weights, where they are
     metrics: dict[str, float]
     ends_ratio: dict[str, tuple[float, float]]
-    rates: Rates
+    rates: EventRates
     against: Against | None  # none for the first
     drivers: tuple[Driver, ...]  # those that move its mean power most
     confidence: Confidence
@@ -210,7 +207,7 @@ def _answers(
         spread = [
             _metrics(points, _duty(asked, device, points, place)[1]) for place, device in enumerate(held)
         ]
-        rates = [_rates(case.profile, response) for response, _ in duties]
+        rates = [_rates(case, response) for response, _ in duties]
     found = []
     for place, one in enumerate(told):
         response, day = duties[place]
@@ -223,6 +220,8 @@ def _answers(
             AlwaysOnAnswer(
                 device=one.device,
                 response=response,
+                is_memory_idle=one.device.record.kind == "near-bank-pim"
+                and not multiplies_inside(asked, one.device.record),
                 nonstop_w=float(np.max(response.energy_j / response.time_s + case.profile.awake_w)),
                 duty=day,
                 mean_by_keeping_w={
@@ -231,16 +230,40 @@ def _answers(
                 },
                 load_s=float(np.max(response.held_bytes / case.profile.load_rate_bytes_per_s)),
                 metrics=metrics,
-                ends_ratio={name: ratio_ends(spread[place][name]) for name in RANGED},
+                ends_ratio=_ends(metrics, spread[place]),
                 rates=rates[place],
                 against=_against(place, spread, rates) if place else None,
                 drivers=_drivers(used, spread[place]["mean_w"]),
                 confidence=one.confidence,
                 exactness=one.exactness,
-                notes=one.notes,
+                notes=(
+                    *one.notes,
+                    *_beyond(handset.record, one.device.record, response, day),
+                ),
             )
         )
     return tuple(found)
+
+
+def _beyond(handset: Handset, device: Device, response: Response, day: Duty) -> list[str]:
+    """Where heat or the battery end what there would be time for."""
+    found = []
+    mean_w, answering_w = float(np.max(day.mean_w)), float(np.max(response.energy_j / response.time_s))
+    rated_w = float(np.max(host_of(device).power_cap_w * day.busy_fraction["awake"]))  # it leaks while awake
+    battery_w = float(np.max(handset.battery.energy_j)) / 3600  # that empties it in an hour
+    if answering_w > MOST_C_RATE * battery_w:
+        found.append(
+            f"while it answers it draws {units.show_in(answering_w, 'W')}, which would empty the battery in "
+            f"{units.show_time(3600 * battery_w / answering_w)}: cells of handsets do not give that"
+        )
+    held = sustainable(
+        handset, rated_w=rated_w, ambient_k=ROOM_K, limit_k=handset.skin_limit_k, in_case=False
+    )
+    if mean_w > (held_w := float(np.max(held.power_w))):
+        found.append(
+            f"its mean is more than the {units.show_in(held_w, 'W')} that the handset gives off for ever in a room of 25 degC"
+        )
+    return found
 
 
 def _off(device: Chosen[Device], sure: Confidence, place: int) -> list[Ranged]:
@@ -296,34 +319,21 @@ def _check_time(typed: str, day: Duty) -> None:
             )
 
 
-def _rates(profile: Profile, response: Response) -> Rates:
-    """The line of mean power over the rate of events, and where it crosses what is of interest."""
-    day_s = 86400.0
-    none, one = (
-        duty(replace(profile, events_per_s=rate), response).busy_fraction for rate in (0.0, 1 / day_s)
-    )
-    most = min(
-        float(np.max((1 - none[name]) / ((one[name] - none[name]) * day_s)))
-        if np.any(one[name] > none[name])
-        else np.inf
-        for name in one
-    )
-    span = most / 2 if most < np.inf else 1.0
-    ends = duty(replace(profile, events_per_s=column([0.0, span])), response)
-    whole, own = (np.broadcast_to(part, (2, 1)).ravel() for part in (ends.mean_w, ends.device_w))
-    slope, rest = (whole[1] - whole[0]) / span, own - HALF * whole
-    half = 0.0 if rest[0] >= 0 else -rest[0] / (rest[1] - rest[0]) * span if rest[1] > rest[0] else np.inf
-    within = (MILLIWATTS_W - whole[0]) / slope if slope > 0 else np.inf
-    return Rates(
-        asleep_w=float(whole[0]),
-        added_per_event_j=float(slope),
-        milliwatts_up_to_per_s=float(np.clip(within, 0.0, most)) if whole[0] <= MILLIWATTS_W else np.nan,
-        half_from_per_s=float(half) if half <= most else np.inf,
-        most_per_s=most,
-    )
+def _rates(case: Case, response: Response) -> EventRates:
+    day_w = float(np.max(case.battery.energy_j * case.battery.efficiency_fraction / DAY_S - case.other_day_w))
+    return event_rates(case.profile, response, milliwatts_w=MILLIWATTS_W, day_w=day_w)
 
 
-def _against(place: int, spread: Sequence[dict[str, Array]], rates: Sequence[Rates]) -> Against:
+def _ends(metrics: dict[str, float], spread: dict[str, Array]) -> dict[str, tuple[float, float]]:
+    """Ranges over their values; a part is never above the whole."""
+    found = {name: ratio_ends(spread[name]) for name in RANGED}
+    if metrics["device_w"] > 0:
+        low, high = found["device_w"]
+        found["device_w"] = low, min(high, found["mean_w"][1] * metrics["mean_w"] / metrics["device_w"])
+    return found
+
+
+def _against(place: int, spread: Sequence[dict[str, Array]], rates: Sequence[EventRates]) -> Against:
     shape = np.broadcast_shapes(spread[0]["mean_w"].shape, spread[place]["mean_w"].shape)
     ratio = np.broadcast_to(spread[place]["mean_w"] / spread[0]["mean_w"], shape)
     first, own = rates[0], rates[place]

@@ -146,7 +146,7 @@ def _idle_notes(
     asked: Question, device: Device, result: Inference, phases: Sequence[PhaseTable]
 ) -> list[str]:
     """Whether memory that computes is of any use to this request: beyond a small batch the host is faster."""
-    if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]) or not _multiply_inside(asked, device):
+    if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]) or not multiplies_inside(asked, device):
         return []
     idle = []
     for phase in phases:
@@ -161,7 +161,7 @@ def _idle_notes(
     ]
 
 
-def _multiply_inside(asked: Question, device: NearBankPim) -> bool:
+def multiplies_inside(asked: Question, device: NearBankPim) -> bool:
     """Whether units in the memory take weights as they lie there."""
     from npuwatt.device.nearbank import computes_as_stored
 
@@ -233,8 +233,9 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
         wanted = arithmetic_dtype(stored, request.activations)
         if (used := dtype_for(supported, wanted)) != wanted:
             notes.append(f"{what}: {wanted} arithmetic runs as {used}, the nearest type this device computes")
-    if device.kind == "near-bank-pim" and not _multiply_inside(asked, device):
+    if device.kind == "near-bank-pim" and not multiplies_inside(asked, device):
         notes.append(
-            f"the units beside the banks cannot multiply {request.weights} by {request.activations}; the host does"
+            f"the units beside the banks cannot multiply {request.weights} by {request.activations}, so the host does it all; "
+            f"they compute in {' or '.join(device.banks.peak_macs_per_s)}"
         )
     return list(dict.fromkeys(notes))

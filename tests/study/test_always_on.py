@@ -72,6 +72,30 @@ def test_the_device_decides_half_at_the_rate_that_is_told() -> None:
     assert metrics["device_w"] == pytest.approx(metrics["mean_w"] / 2, rel=1e-9)
 
 
+def test_a_battery_lasts_a_day_at_the_rate_that_is_told() -> None:
+    rate = asked(CHIP).answers[0].rates.day_up_to_per_s
+    metrics = asked(CHIP, events=f"{rate!r}/s").answers[0].metrics
+    assert metrics["battery_life_s"] == pytest.approx(DAY_S, rel=1e-9)
+
+
+def test_a_mean_beyond_what_a_handset_gives_off_is_said() -> None:
+    # 2.3 W for ever in a phone at 25 degC, of which a third as many events are far below.
+    told = [
+        any("gives off for ever" in note for note in asked(CHIP, events=events).answers[0].notes)
+        for events in ("10000/day", "30000/day")
+    ]
+    assert told == [False, True]
+
+
+def test_a_device_that_no_battery_of_a_handset_feeds_is_said() -> None:
+    # 15.4 Wh in an hour are 15.4 W; the chip draws 6 W, the board of cells 56 W.
+    chip, cells = asked(CHIP, CELLS).answers
+    assert not any("empty the battery" in note for note in chip.notes)
+    assert not any("empty the battery" in note for note in cells.notes)  # 3.6 times that
+    small = always_on([CELLS], network=SMALL, handset="small-phone").answers[0]
+    assert any("would empty the battery in 6.4" in note for note in small.notes)
+
+
 def test_two_devices_take_the_same_at_the_rate_that_is_told_and_swap_there() -> None:
     against = asked(CHIP, CELLS, changes=WASTEFUL).answers[1].against
     assert against is not None and against.even_per_s is not None
