@@ -18,6 +18,7 @@ PARTS = (
 """Where mean power can go."""
 DEVICE_PARTS = ("loading", "answering", "awake", "retention")
 """Those that the device which answers decides; waking the handset costs the same whatever it is woken for."""
+_MOST_TOKENS = 1e8
 _FULL = 1 + 1e-9  # a part may be busy all the time, to rounding
 
 
@@ -73,9 +74,9 @@ class Profile(Record):
     checkers: tuple[Checker, ...] = ()
     tokens_in_count: Real  # that one answer reads
     tokens_out_count: Real  # and writes
-    wake_energy_j: Real  # from sleep until it can answer, and back
+    wake_energy_j: Real  # from sleep until it can answer, and back: all that is drawn in that time
     wake_time_s: Real
-    awake_w: Real  # beside the device that answers, while it is awake: processor, fabric
+    awake_w: Real  # beside the device that answers, while it loads and answers: processor, fabric
     sleep_w: Real  # what is kept powered to be woken, while it is not
     is_retained: bool  # weights stay in memory; else each wake loads them
     retention_w_per_byte: Real  # memory in self-refresh
@@ -89,7 +90,9 @@ class Profile(Record):
             events=self.events_per_s, wake_energy=self.wake_energy_j, wake_time=self.wake_time_s, awake=self.awake_w,
             sleep=self.sleep_w, retention=self.retention_w_per_byte, load_energy=self.load_energy_j_per_byte,
         )  # fmt: skip
-        require.whole(1, tokens_in=self.tokens_in_count, tokens_out=self.tokens_out_count)
+        for name, tokens in (("tokens_in", self.tokens_in_count), ("tokens_out", self.tokens_out_count)):
+            require.whole(1, **{name: tokens})
+            require.within(1, _MOST_TOKENS, **{name: tokens})
         require.positive(load_rate=self.load_rate_bytes_per_s)
 
 
@@ -134,9 +137,9 @@ class Duty(Record):
 def duty(profile: Profile, response: Response) -> Duty:
     """Mean power and wakes of a cascade: each detector sees what the one before it let through.
 
-    What answers is asleep, waking or answering: P = (1 - a) (sleep + retention) + a awake + f (E_wake + E_load +
-    E_answer) + detectors + sensor, with f wakes a second and a = f (t_wake + t_load + t_answer), the share of time
-    awake. It is linear in the rate of events.
+    What answers is asleep, waking or answering: P = (1 - a) (sleep + retention) + f (E_wake + E_load + E_answer +
+    awake (t_load + t_answer)) + detectors + sensor, with f wakes a second and a = f (t_wake + t_load + t_answer), the
+    share of time it does not sleep. It is linear in the rate of events.
 
     Parameters
     ----------
@@ -166,7 +169,7 @@ def duty(profile: Profile, response: Response) -> Duty:
     power_w["waking"] = wakes * profile.wake_energy_j
     power_w["loading"] = wakes * load_bytes * profile.load_energy_j_per_byte
     power_w["answering"] = wakes * response.energy_j
-    power_w["awake"] = busy["awake"] * profile.awake_w
+    power_w["awake"] = wakes * (load_s + response.time_s) * profile.awake_w
     power_w["sleeping"] = asleep * profile.sleep_w
     kept_bytes = response.held_bytes if profile.is_retained else 0.0
     power_w["retention"] = asleep * kept_bytes * profile.retention_w_per_byte

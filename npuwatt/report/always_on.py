@@ -79,13 +79,19 @@ def _result(answer: AlwaysOnAnswer) -> Record:
         "weights_bytes": number(answer.response.held_bytes),
         "load_s": answer.load_s,
         "mean_by_keeping_w": {name: number(watts) for name, watts in answer.mean_by_keeping_w.items()},
-        "asleep_w": rates.asleep_w,
+        "mean_at_no_event_w": rates.asleep_w,
         "added_per_event_j": rates.added_per_event_j,
         "milliwatts_up_to_per_s": number(rates.milliwatts_up_to_per_s),
         "day_of_battery_up_to_per_s": number(rates.day_up_to_per_s),
         "half_from_per_s": number(rates.half_from_per_s),
         "most_per_s": number(rates.most_per_s),
-        "against_first": _against(answer),
+        "against_first": {
+            "mean_ratio": answer.against.mean_ratio,
+            "low": number(answer.against.ends_ratio[0] * answer.against.mean_ratio),
+            "high": number(answer.against.ends_ratio[1] * answer.against.mean_ratio),
+            "even_per_s": answer.against.even_per_s,
+        },
+        "overworked": list(answer.overworked),
         "drivers": [
             {
                 **ranged_record(driver.ranged),
@@ -106,15 +112,3 @@ def _result(answer: AlwaysOnAnswer) -> Record:
 
 def _scaled(value: float, ratio: float) -> float | None:
     return number(value * ratio) if np.isfinite(value) else None
-
-
-def _against(answer: AlwaysOnAnswer) -> Record | None:
-    against = answer.against
-    if against is None:
-        return None
-    return {
-        "mean_ratio": against.mean_ratio,
-        "low": number(against.ends_ratio[0] * against.mean_ratio),
-        "high": number(against.ends_ratio[1] * against.mean_ratio),
-        "even_per_s": against.even_per_s,
-    }

@@ -43,7 +43,7 @@ _RESULT: Schema = (
     | {"ranges": object_of(dict.fromkeys(RANGED, _MAYBE_ENDS))}
     | dict.fromkeys(
         (
-            "awake_fraction", "answer_energy_j", "answer_time_s", "nonstop_w", "weights_bytes", "load_s", "asleep_w",
+            "awake_fraction", "answer_energy_j", "answer_time_s", "nonstop_w", "weights_bytes", "load_s", "mean_at_no_event_w",
             "added_per_event_j",
         ),
         NUMBER,
@@ -52,7 +52,8 @@ _RESULT: Schema = (
     | {
         "power_by_part_w": object_of(dict.fromkeys(PARTS, NUMBER)),
         "mean_by_keeping_w": object_of(dict.fromkeys(("retained", "loaded"), MAYBE)),
-        "against_first": _AGAINST | {"type": ["object", "null"]},
+        "against_first": _AGAINST,
+        "overworked": TEXTS,
         "drivers": list_of(_DRIVER),
         "confidence": object_of(
             {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}

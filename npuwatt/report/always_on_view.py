@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from npuwatt.report.document import Report, Table
@@ -9,7 +10,7 @@ from npuwatt.report.words import label, labelled, mark_notes, percent, quantity,
 from npuwatt.units import show_time, show_usual
 
 Record = dict[str, Any]
-_DAY_S = 86400.0
+DAY_S = 86400.0
 _COLUMNS = {
     "sensor": ("sensor",),
     "detectors": ("listening", "checking"),
@@ -100,9 +101,9 @@ def _answers(results: list[Record]) -> Table:
 def _rates(results: list[Record], milliwatts_w: float) -> Table:
     rows = tuple(
         (
-            label(result), _up_to(result["milliwatts_up_to_per_s"], result["asleep_w"] <= milliwatts_w),
-            _up_to(result["day_of_battery_up_to_per_s"], False), _from(result["half_from_per_s"]),
-            _daily(result["most_per_s"]),
+            label(result), _up_to(result["milliwatts_up_to_per_s"], result["mean_at_no_event_w"] <= milliwatts_w),
+            _up_to(result["day_of_battery_up_to_per_s"], (result["battery_life_s"] or DAY_S) >= DAY_S), _from(result["half_from_per_s"]),
+            _daily(result["most_per_s"], is_floor=True),
         )
         for result in results
     )  # fmt: skip
@@ -111,6 +112,10 @@ def _rates(results: list[Record], milliwatts_w: float) -> Table:
 
 
 def _ends(ends: Record, unit: str = "W") -> str:
+    if ends["low"] is None:
+        return "-"
+    if ends["high"] is None:
+        return f"{quantity(ends['low'], unit)} up"
     low, high = quantity(ends["low"], unit), quantity(ends["high"], unit)
     number, _, of = low.partition(" ")
     return f"{number if high.endswith(f' {of}') else low} to {high}"
@@ -124,11 +129,15 @@ def _time(time_s: float | None) -> str:
     return "for ever" if time_s is None else show_time(time_s)
 
 
-def _daily(rate_per_s: float | None) -> str:
-    """A rate as a count in a day."""
+def _daily(rate_per_s: float | None, *, is_floor: bool = False) -> str:
+    """A rate as a count in a day, in three digits; rounded down where it is a limit."""
     if rate_per_s is None:
         return "any"
-    count = float(f"{_DAY_S * rate_per_s:.3g}")
+    count = DAY_S * rate_per_s
+    if is_floor and count > 0:
+        step = 10.0 ** (math.floor(math.log10(count)) - 2)
+        count = math.floor(count / step) * step
+    count = float(f"{count:.3g}")
     return f"{count:,.0f}" if count >= 1000 else f"{count:.3g}"
 
 
@@ -154,9 +163,7 @@ def _sentences(record: Record) -> list[str]:
     said += [_against(result, results[0]) for result in results[1:]]
     said += [line for result in results[:1] for line in _keeping(result, profile)]
     watts = ", ".join(f"{quantity(result['nonstop_w'], 'W')} ({label(result)})" for result in results)
-    said.append(
-        f"Answering without a pause takes {watts}; a mean is that times the share of time awake, and all the rest."
-    )
+    said.append(f"Answering without a pause takes {watts}.")
     first = results[0]
     moved = "; ".join(_driver(driver) for driver in first["drivers"][:_MOST_DRIVERS])
     if moved:
@@ -169,59 +176,63 @@ def _share(value: float) -> str:
 
 
 def _day(profile: Record) -> str:
-    if not profile["has_listener"]:
+    if profile["answered_per_s"] == profile["events_per_s"] and not profile["false_wakes_per_s"]:
         return f"A day: {_daily(profile['events_per_s'])} events, each wakes the device."
     return (
         f"A day: {_daily(profile['events_per_s'])} events, {_daily(profile['answered_per_s'])} answered and "
-        f"{_daily(profile['missed_per_s'])} missed; {_daily(profile['false_wakes_per_s'])} false wakes."
+        f"{_daily(profile['missed_per_s'])} missed; {_daily(profile['false_wakes_per_s'])} false wakes, which cost an answer each."
     )
 
 
 def _against(result: Record, first: Record) -> str:
     against, name, other = result["against_first"], label(result), label(first)
+    low, high = against["low"], against["high"]
     is_alike = abs(against["mean_ratio"] - 1) < 0.005
     said = f"{name} takes {'as much as' if is_alike else ratio(against['mean_ratio']) + ' of'} {other}"
-    if against["low"] is not None:
-        said += f" ({ratio(against['low'])} to {ratio(against['high'])})"
+    if low is not None and high is not None and low < high:
+        said += f" ({ratio(low)} to {ratio(high)}{', so that is open' if low < 1 < high and not is_alike else ''})"
     idle = ", its units in memory idle" if result["is_memory_idle"] else ""
-    is_less = result["asleep_w"] < first["asleep_w"]
     if against["even_per_s"] is not None:
-        beyond = f"{_daily(against['even_per_s'])} events a day, more beyond"
-        return f"{said}; less {'below' if is_less else 'above'} {beyond}{idle}."
+        is_less_below = result["mean_at_no_event_w"] < first["mean_at_no_event_w"]
+        ends = ("less", "more") if is_less_below else ("more", "less")
+        return f"{said}; {ends[0]} below {_daily(against['even_per_s'])} events a day, {ends[1]} above{idle}."
     if is_alike:
         return f"{said}{idle}."
-    is_less = is_less or result["added_per_event_j"] < first["added_per_event_j"]
-    return f"{said}; {'less' if is_less else 'more'} at every rate of events{idle}."
+    return f"{said}; {'less' if against['mean_ratio'] < 1 else 'more'} at every rate of events{idle}."
 
 
 def _keeping(result: Record, profile: Record) -> list[str]:
     """What it would be with weights kept in the other way."""
+    name, is_retained = label(result), profile["is_retained"]
     if not result["weights_bytes"]:
-        return [f"{label(result)} holds nothing that forgets without power."]
-    is_retained = profile["is_retained"]
+        return [f"{name} holds no weights that are lost without power."]
     other = result["mean_by_keeping_w"]["loaded" if is_retained else "retained"]
-    wait, name = show_time(result["load_s"]), label(result)
-    if is_retained:
-        kept = f"{name} keeps {quantity(result['weights_bytes'], 'B')} of weights in memory for {quantity(result['power_by_part_w']['retention'], 'W')}"
-        if other is None:
-            return [f"{kept}; there is no time to load them at each wake."]
-        return [f"{kept}; loaded at each wake, after {wait}, all in all is {quantity(other, 'W')}."]
+    kept = f"{name} keeps {quantity(result['weights_bytes'], 'B')} of weights in memory that needs power"
+    if not is_retained:
+        kept = f"{name} loads {quantity(result['weights_bytes'], 'B')} of weights at each wake, which takes {show_time(result['load_s'])}"
+        return [f"{kept}; kept in memory, all in all would be {quantity(other, 'W')}."]
+    kept += f", {quantity(result['power_by_part_w']['retention'], 'W')}"
+    if other is None:
+        return [f"{kept}; there is no time to load them at each wake."]
     return [
-        f"{name} loads its weights at each wake, which takes {wait}; kept in memory, all in all is {quantity(other, 'W')}."
+        f"{kept}; loaded at each wake, after {show_time(result['load_s'])}, all in all would be {quantity(other, 'W')}."
     ]
 
 
 def _driver(driver: Record) -> str:
-    low, high = (_value(driver[side], driver["unit"]) for side in ("low", "high"))
-    return (
-        f"{driver['assumption'].replace(', true over predicted', ' (true over predicted)')} of {low} to {high} makes it {quantity(driver['mean_low_w'], 'W')} to "
-        f"{quantity(driver['mean_high_w'], 'W')}"
-    )
+    name = driver["assumption"].replace(", true over predicted", " (true over predicted)")
+    low, high = _values(driver)
+    return f"{name} of {low} to {high} makes it {quantity(driver['mean_low_w'], 'W')} to {quantity(driver['mean_high_w'], 'W')}"
 
 
-def _value(value: float, unit: str) -> str:
-    """A number of a profile; what happens some times a day as such."""
-    return f"{_daily(value)}/day" if unit == "1/s" and value < 0.1 else show_usual(value, unit)
+def _values(driver: Record) -> tuple[str, str]:
+    """Both ends of a range; of a rate in the unit that suits the lower one."""
+    ends = (driver["low"], driver["high"])
+    if driver["unit"] != "1/s":
+        return show_usual(ends[0], driver["unit"]), show_usual(ends[1], driver["unit"])
+    if DAY_S * ends[1] < 1e5:
+        return f"{_daily(ends[0])}", f"{_daily(ends[1])}/day"
+    return f"{ends[0]:.4g}", f"{ends[1]:.4g}/s"
 
 
 def _verdict(result: Record, milliwatts_w: float) -> str:
@@ -245,7 +256,7 @@ def _notes(record: Record) -> list[str]:
     notes = [
         (
             "what a device decides is its weights, its answers, and the handset awake for them; between wakes it draws nothing "
-            "but what its memory keeps. An event: all that is spent, over the events answered; battery: with "
+            "but what keeps its memory, LPDDR as the profile has it. An event: all that is spent, over the events answered; battery: with "
             f"{quantity(handset['other_day_w'], 'W')} for the rest of the handset; this alone: without"
         ),
         (
@@ -259,5 +270,10 @@ def _notes(record: Record) -> list[str]:
         ),
         f"a prediction, nothing here was measured as a whole: {told}",
     ]
+    overworked = dict.fromkeys(name for result in record["results"] for name in result["overworked"])
+    if overworked:
+        notes.append(
+            f"low to high leave out an end of {', '.join(overworked)}, at which there is more work than time"
+        )
     notes += [f"{label(result)}: {note}" for result in record["results"] for note in result["notes"]]
     return [*notes, *mark_notes(record["results"]), *record["notes"]]

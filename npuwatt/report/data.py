@@ -52,6 +52,9 @@ def lines_of(record: Record) -> list[Record]:
             for moment in result["course"]
         ]
     found: list[Record] = record[_LISTS[record["schema"]]]
+    if record["schema"] == "npuwatt.always-on/1":
+        about = {name: {name: record[name][name]} for name in ("profile", "handset")}
+        return [about | {name: value for name, value in line.items() if name != "drivers"} for line in found]
     if record["schema"] == "npuwatt.compare/1":  # phases have lines of their own in an estimate
         return [{name: value for name, value in line.items() if name != "phases"} for line in found]
     return found
@@ -65,7 +68,10 @@ def to_jsonl(record: Record) -> str:
 def to_csv(record: Record) -> str:
     """One line a row; nested names joined by dots, lists by '; ', nothing where there is no value."""
     rows = [_flat(line) for line in lines_of(record)]
-    if record["schema"] == "npuwatt.compare/1":  # so that rows of several runs can be told apart
+    if record["schema"] in (
+        "npuwatt.compare/1",
+        "npuwatt.always-on/1",
+    ):  # so that rows of several runs can be told apart
         rows = [row | {f"request.{name}": value for name, value in record["request"].items()} for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     stream = io.StringIO()

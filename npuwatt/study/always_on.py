@@ -19,10 +19,10 @@ from npuwatt.record import Record, replace
 from npuwatt.study.compare import answer_of, multiplies_inside
 from npuwatt.study.confidence import Confidence
 from npuwatt.study.handset import asked_in, changes_of, held_in
-from npuwatt.study.inference import weights_in_memory_bytes
+from npuwatt.study.inference import fitted, weights_in_memory_bytes
 from npuwatt.study.modes import result_of
 from npuwatt.study.question import Options, Question
-from npuwatt.study.ranges import Ranged, ranged_numbers, ratio_ends, varied
+from npuwatt.study.ranges import Ranged, ranged_numbers, ratio_ends, together, varied
 from npuwatt.study.scenario import Chosen, implausible, load_handset, load_profile
 from npuwatt.workload.request import Request
 
@@ -87,8 +87,11 @@ class AlwaysOnAnswer(Record):
     metrics: dict[str, float]
     ends_ratio: dict[str, tuple[float, float]]
     rates: EventRates
-    against: Against | None  # none for the first
+    against: Against
     drivers: tuple[Driver, ...]  # those that move its mean power most
+    overworked: tuple[
+        str, ...
+    ]  # numbers at an end of whose range there is more work than time; no part of ranges
     confidence: Confidence
     exactness: Exactness | None  # of products in memory cells; none where a device has none
     notes: tuple[str, ...]
@@ -163,10 +166,9 @@ def always_on(
 
 
 def _request(asked: Question, profile: Profile) -> Request:
-    """One answer of the profile; some networks answer in one pass, whatever it says of tokens."""
-    if not asked.network.record.decoder:
-        return asked.request
-    return replace(asked.request, input_len=profile.tokens_in_count, output_len=profile.tokens_out_count)
+    """One answer of the profile, as far as its network can take that."""
+    request = replace(asked.request, input_len=profile.tokens_in_count, output_len=profile.tokens_out_count)
+    return fitted(asked.network.record, request)
 
 
 def _rate(events: str) -> float:
@@ -175,7 +177,7 @@ def _rate(events: str) -> float:
         require.not_negative(events=rate)
     except NpuwattError:
         raise RequestError(
-            f"--events: {shown(events)} given; expected a rate of 0 or more, as in 20/day"
+            f"--events: {shown(events)} given; expected a rate of 0 or more, as in 20/day or 3/h"
         ) from None
     return rate
 
@@ -199,7 +201,7 @@ def _answers(
         ),
         *(item for place, one in enumerate(told) for item in _off(one.device, one.confidence, place)),
     ]
-    points, used = varied(case, inputs)
+    points, used = varied(case, together(inputs))
     with np.errstate(all="ignore"):
         duties = [_duty(asked, device, case, place) for place, device in enumerate(held)]
         for device, (_, day) in zip(asked.devices, duties, strict=True):
@@ -232,8 +234,9 @@ def _answers(
                 metrics=metrics,
                 ends_ratio=_ends(metrics, spread[place]),
                 rates=rates[place],
-                against=_against(place, spread, rates) if place else None,
+                against=_against(place, spread, rates),
                 drivers=_drivers(used, spread[place]["mean_w"]),
+                overworked=_overworked(used, spread[place]["mean_w"]),
                 confidence=one.confidence,
                 exactness=one.exactness,
                 notes=(
@@ -315,7 +318,7 @@ def _check_time(typed: str, day: Duty) -> None:
     for name, share in day.busy_fraction.items():
         if not float(np.max(share)) <= 1:
             raise RequestError(
-                f"device {shown(typed)}: {name} would take {float(np.max(share)):.3g} times the time there is; expected {_FEWER[name]}"
+                f"device {shown(typed)}: {name} would take {float(np.max(share)):.6g} times the time there is; expected {_FEWER[name]}"
             )
 
 
@@ -358,3 +361,8 @@ def _drivers(used: Sequence[Ranged], mean_w: Array) -> tuple[Driver, ...]:
         Driver(ranged=used[place], mean_low_w=float(ends[place, 0]), mean_high_w=float(ends[place, 1]))
         for place in order
     )
+
+
+def _overworked(used: Sequence[Ranged], mean_w: Array) -> tuple[str, ...]:
+    lost = np.isnan(np.ravel(mean_w)[1:])
+    return tuple(item.address for place, item in enumerate(used) if lost[2 * place : 2 * place + 2].any())

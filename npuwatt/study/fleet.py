@@ -35,7 +35,7 @@ from npuwatt.study.fleet_inputs import (
 )
 from npuwatt.study.fleet_ranking import Ranking, rank
 from npuwatt.study.question import Options, Question, check_dealt, is_one_device, question
-from npuwatt.study.ranges import Ranged
+from npuwatt.study.ranges import Ranged, together
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import MOST_BATCH
 
@@ -284,7 +284,7 @@ def _answered(
 ) -> Fleets:
     case = Case(site=base.site, units=tuple(one.unit for one in found))
     results = figures(case, terms)
-    inputs = _together([*ranged_site(base), *(item for one in found for item in one.ranged)])
+    inputs = together([*ranged_site(base), *(item for one in found for item in one.ranged)])
     ranked = {name: rank(case, terms, inputs, metric) for name, metric in METRICS.items()}
     claims = None
     if with_claims:
@@ -303,15 +303,6 @@ def _answered(
         left_out=tuple(dict.fromkeys(address for _, left_out in ranked.values() for address in left_out)),
         claims=claims,
     )
-
-
-def _together(inputs: Sequence[Ranged]) -> list[Ranged]:
-    """Inputs of one address as one, so that what several devices share is varied for all of them together."""
-    found: dict[str, Ranged] = {}
-    for item in inputs:
-        known = found.get(item.address)
-        found[item.address] = item if known is None else replace(known, paths=(*known.paths, *item.paths))
-    return list(found.values())
 
 
 def _answer(one: _Found, result: Figures, first: Figures, base: Ground, terms: Terms) -> FleetAnswer:

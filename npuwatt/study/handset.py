@@ -82,8 +82,10 @@ def held_in(asked: Question, device: Chosen[Device], handset: Handset) -> Device
     held = host if device.record.kind == "accelerator" else replace(device.record, host=host)
     if not result_of(asked, held).fits.all():
         given_bytes = float(np.min(handset.model_memory_bytes))
+        nor = "" if result_of(asked, device.record).fits.all() else ", nor into the device alone"
         raise RequestError(
             f"{shown(asked.network.preset.name)} with its cache does not fit into the {units.show_in(given_bytes, 'B')} that the "
-            "handset gives a model, or into the device; expected a smaller --network, fewer --weights bits or a shorter context"
+            f"handset gives a model{nor}; expected a smaller --network, fewer "
+            "--weights bits or a shorter context"
         )
     return held

@@ -11,7 +11,7 @@ from npuwatt.arrays import Array, Real, column
 from npuwatt.errors import NpuwattError
 from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.paths import with_value, with_values
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 from npuwatt.study.scenario import Chosen
 
 GIVEN = "set by the user"
@@ -48,6 +48,15 @@ def ranged_numbers(chosen: Chosen[Any], owner: str, within: Sequence[str] = ()) 
         for address, item in chosen.evidence.items()
         if item.low < item.high and item.where != GIVEN
     ]
+
+
+def together(inputs: Sequence[Ranged]) -> list[Ranged]:
+    """Inputs of one address as one, so that what several devices share is varied for all of them together."""
+    found: dict[str, Ranged] = {}
+    for item in inputs:
+        known = found.get(item.address)
+        found[item.address] = item if known is None else replace(known, paths=(*known.paths, *item.paths))
+    return list(found.values())
 
 
 def varied(record: T, inputs: Sequence[Ranged]) -> tuple[T, list[Ranged]]:

@@ -74,7 +74,7 @@ def test_mean_power_is_the_energy_of_a_day_told_event_by_event(events: float, fa
         + DAY_S * 6e-4
         + checks * 0.01
         + wakes * (0.1 + 8.0)
-        + awake_s * 0.5
+        + wakes * 2.0 * 0.5
         + (DAY_S - awake_s) * (1e-3 + 6e8 * 5e-12)
     )
     assert float(found.mean_w) * DAY_S == pytest.approx(day_j, rel=1e-12)

@@ -44,7 +44,7 @@ def test_a_day_told_by_hand() -> None:
         + DAY_S * 0.6e-3
         + (20 * 0.95 + 24) * 0.01
         + wakes * (0.1 + answer_j)
-        + awake_s * 0.5
+        + wakes * answer_s * 0.5
         + (DAY_S - awake_s) * (1e-3 + weights_bytes * 5e-3 / 2**30)
     )
     found = asked(CHIP).answers[0]
@@ -148,3 +148,26 @@ def test_a_device_beside_itself_takes_as_much() -> None:
     against = asked(CHIP, CHIP).answers[1].against
     assert against is not None
     assert (against.mean_ratio, against.even_per_s) == (1, None)
+
+
+def test_waking_is_paid_once_and_not_by_the_device() -> None:
+    # An answer of no time and nothing kept: what is left of a wake is the handset's own.
+    answer = always_on([CHIP], network="resnet-50", profile="ambient-agent").answers[0]
+    wakes = 60 / 3600
+    assert float(np.max(answer.duty.power_w["waking"])) == pytest.approx(wakes * 0.1)
+    awake_w = wakes * float(np.max(answer.response.time_s)) * 0.5
+    assert float(np.max(answer.duty.power_w["awake"])) == pytest.approx(awake_w)
+
+
+def test_an_encoder_reads_as_many_tokens_as_the_profile_says() -> None:
+    short, long = (
+        always_on([CHIP], network="bert-base", changes=(f"profile.tokens_in={count}",)).answers[0]
+        for count in (64, 512)
+    )
+    assert float(np.max(short.response.energy_j)) < 0.5 * float(np.max(long.response.energy_j))
+
+
+def test_an_end_of_a_range_that_leaves_no_time_is_named() -> None:
+    found = always_on(["hailo-10h"], network="llama-3.1-8b", profile="ambient-agent").answers[0]
+    assert found.overworked == ("profile.events",)
+    assert asked(CHIP).answers[0].overworked == ()
