@@ -18,7 +18,10 @@ NAMES = {
     "overhead": "control and regulators",
     "static": "static power",
 }
-_BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
+_BOUNDS = {
+    "on_chip": "on-chip movement", "link": "links", "conversion": "converters", "kernels": "sparse kernels",
+    "power": "power cap",
+}  # fmt: skip
 
 
 def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:

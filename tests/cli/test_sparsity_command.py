@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no stubs are needed for one call
 
 from npuwatt.preset import library
+from npuwatt.study.compare import compare
 
 if TYPE_CHECKING:
     from conftest import Quick, Run, Screen
@@ -333,6 +334,26 @@ def test_a_comparison_with_zeros_says_where_they_are_judged(quick: Quick) -> Non
     assert "npuwatt sparsity" not in quick(*asked).out
     for zeros in (("--pattern", "2:4"), ("--activation-density", "0.5")):
         assert "note: zeros: 'npuwatt sparsity' sets them against dense weights" in quick(*asked, *zeros).out
+
+
+@pytest.mark.parametrize("more", [(), ("--stack", "torchao"), ("--batch", "512")])
+def test_a_comparison_names_sparse_kernels_where_their_measured_speed_binds(
+    quick: Quick, more: tuple[str, ...]
+) -> None:
+    words = (*more, "--network", "llama-3.1-8b")
+    (found,) = quick("compare", "a100", "--pattern", "2:4", *words, "--json").json()["results"]
+    assert found["bound_by"] == "kernels"
+    assert "sparse kernels" in quick("compare", "a100", "--pattern", "2:4", *words).out
+    # Kernels that are never slower than the zeros let them be do not bind, nor do those of dense weights.
+    assert "sparse kernels" not in quick("compare", "a100", "--pattern", "unstructured", *words).out
+    assert "sparse kernels" not in quick("compare", "pim", "--pattern", "2:4", *words).out
+
+
+def test_the_time_of_a_phase_is_all_set_by_something_where_kernels_bind() -> None:
+    found = compare(["a100"], pattern="2:4", batch=64).answers[0].result
+    assert {"kernels", "power"} <= {name for name, times_s in found.limit_s.items() if times_s.item() > 0}
+    set_s = sum(times_s.item() for times_s in found.limit_s.values())
+    assert set_s == pytest.approx(found.request_s.item(), rel=1e-12)
 
 
 def test_more_groups_of_devices_than_the_sweep_has_sequences_is_one_batch(quick: Quick) -> None:
