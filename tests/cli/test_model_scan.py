@@ -335,3 +335,15 @@ def test_experts_that_are_stacked_in_part_are_not_read(quick: Quick, tmp_path: P
     done = quick("model", "scan", str(path))
     assert done.code in (0, 2)
     assert "has a bug" not in done.err
+
+
+def test_two_names_for_the_weights_of_one_module_are_one_line(
+    quick: Quick, tmp_path: Path, packed: Any
+) -> None:
+    path = tmp_path / "model.safetensors"
+    weights = np.ones((4, 8, 16), np.float32)
+    names = ("m.experts.gate_up_proj", "m.experts.gate_up_proj.weight")
+    path.write_bytes(packed(dict.fromkeys(names, ("F32", weights))))
+    line = refused(quick("model", "scan", str(path)), "model.safetensors: 'm.experts.gate_up_proj")
+    assert all(f"'{name}'" in line for name in names)
+    assert "expected one of them" in line
