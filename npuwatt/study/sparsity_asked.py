@@ -113,7 +113,7 @@ def _of_file(found: Densities, network: Network, request: Request, inputs: float
     counted = {name: one for name, one in found.by_op().items() if name != "embedding"}
     known = {op.name: counted[op.name] for op in ops if op.name in counted}
     if not known:
-        told = ", ".join(counted) or "no op"
+        told = shown(", ".join(counted), 200) if counted else "no op"
         raise RequestError(
             f"--densities {shown(found.path)}: tells of {told}; expected some of {', '.join(op.name for op in ops)}"
         )

@@ -314,12 +314,30 @@ def test_what_makes_no_sense_is_one_line_everywhere(
 
 
 def test_a_file_that_is_not_there_or_no_density_file_is_one_line(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "d.json").write_text('{"schema": "npuwatt.scan/1"}')
-    for path in ("d.json", "nowhere.json"):
+    for path in ("d.json", "two\nlines.json"):
+        (tmp_path / path).write_text('{"schema": "npuwatt.scan/1"}')
+    for path in ("d.json", "nowhere.json", "two\nlines.json", "clear\x1b[2J.json"):
         done = run("compare", "gpu", "--densities", path, cwd=tmp_path)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith("npuwatt: ") and done.err.count("\n") == 1
-        assert path in done.err
+        assert path.replace("\n", "?").replace("\x1b", "?") in done.err
+
+
+def test_a_file_of_another_network_is_one_short_line(quick: Quick, tmp_path: Path) -> None:
+    tensor: dict[str, Any] = {
+        "shape": [8, 8],
+        "dtype": "BF16",
+        "input_axis": 1,
+        "density": 0.5,
+        "conformity": {},
+    }
+    tensors = [tensor | {"name": f"{i}.weight", "op": f"op number {i}"} for i in range(500)]
+    (tmp_path / "d.json").write_text(json.dumps({"schema": "npuwatt.densities/1", "tensors": tensors}))
+    done = quick("compare", "gpu", "--densities", str(tmp_path / "d.json"))
+    assert (done.code, done.out) == (2, "")
+    assert "tells of 'op number 0, op number 1, " in done.err
+    assert done.err.endswith("…'; expected some of qkv, attention_out, ffn_up, ffn_down, lm_head\n")
+    assert len(done.err) < 500
 
 
 def test_ideal_skipping_needs_something_to_skip() -> None:

@@ -318,7 +318,7 @@ def test_a_file_that_counts_other_weights_is_noted_once_and_refused_beyond_twice
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     path = density_file(tmp_path / "d.json", 0.3, None, ("pooler",))
-    with pytest.raises(NpuwattError, match=r"tells of pooler; expected some of qkv, attention_out, ffn_up"):
+    with pytest.raises(NpuwattError, match=r"tells of 'pooler'; expected some of qkv, attention_out, ffn_up"):
         sparsity([SKIPS], densities=path)
 
 
