@@ -89,7 +89,7 @@ def zeros_line(request: Record) -> str:
         told.append(f"{request['pattern']} weights {_filled(request['density'])}")
     if request["activation_density"] != 1:
         told.append(f"activations {_filled(request['activation_density'])}")
-    return ", ".join(told) + (", ideal skipping" if request["ideal"] else "")
+    return ", ".join([*told, *(["ideal skipping"] if request["ideal"] else [])])
 
 
 def _filled(density: float | str) -> str:

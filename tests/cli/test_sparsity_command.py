@@ -261,6 +261,20 @@ def test_ideal_is_labelled_wherever_it_is_shown(quick: Quick) -> None:
     assert "note: ideal: nothing was ever measured" in text
 
 
+@pytest.mark.parametrize(
+    ("zeros", "ends"),
+    [
+        (("--pattern", "dense"), "all bf16, ideal skipping"),
+        (("--activation-density", "0.5"), "all bf16, activations 50 % full, ideal skipping"),
+        (("--pattern", "2:4"), "all bf16, 2:4 weights 50 % full, ideal skipping"),
+    ],
+)
+def test_the_heading_names_what_is_zero_and_nothing_else(
+    quick: Quick, zeros: tuple[str, ...], ends: str
+) -> None:
+    assert quick("sparsity", SKIPS, "--ideal", *zeros).out.splitlines()[0].endswith(f" out, {ends}")
+
+
 def test_the_saving_of_skipped_bytes_shrinks_with_the_batch(quick: Quick) -> None:
     batches = said(quick, "sparsity", SKIPS, "--density", "0.5")["results"][0]["batches"]
     assert [one["batch"] for one in batches] == [2**power for power in range(10)]
