@@ -15,7 +15,7 @@ from npuwatt.preset import library
 from npuwatt.study.compare import compare
 
 if TYPE_CHECKING:
-    from conftest import Quick, Run, Screen
+    from conftest import Quick, Screen
 
 SKIPS, CANNOT = "sparse-npu", "npu"
 METRICS = (
@@ -304,63 +304,6 @@ def test_a_pattern_that_was_found_and_that_nothing_runs_is_an_answer(quick: Quic
     assert "weights 50 % full by " in done.out
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (("--pattern", "2:5"), "--pattern: '2:5' given; did you mean '2:4'?"),
-        (("--pattern", "checkered"), "--pattern: 'checkered' given; expected one of dense, unstructured, 1:2, 2:4, 4:8, block"),
-        (("--density", "0"), "--density: 0 given; expected the share that is not zero, from 1e-06 to 1"),
-        (("--density", "nan"), "--density: nan given; expected the share that is not zero, from 1e-06 to 1"),
-        (("--activation-density", "1.5"), "--activation-density: 1.5 given; expected the share that is not zero, from 1e-06 to 1"),
-        (("--pattern", "dense", "--density", "0.5"), "--pattern dense with --density 0.5: dense weights hold no zeros; expected another pattern"),
-        (("--pattern", "2:4", "--density", "0.6"), "--pattern 2:4 with --density 0.6: 2:4 leaves 0.5 at most; expected a density up to that"),
-        (("--densities", "d.json", "--pattern", "2:4"), "--densities with --pattern: the file tells it of each op; expected one of the two"),
-        (("--densities", "d.json", "--density", "0.5"), "--densities with --density: the file tells it of each op; expected one of the two"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("command", ["sparsity", "compare", "estimate", "sweep"])
-def test_what_makes_no_sense_is_one_line_everywhere(
-    quick: Quick, command: str, words: tuple[str, ...], line: str
-) -> None:
-    vary = ("--vary", "request.batch=1,2") if command == "sweep" else ()
-    done = quick(command, "gpu", *vary, *words)
-    assert (done.code, done.out, done.err) == (2, "", f"npuwatt: {line}\n")
-
-
-def test_a_file_that_is_not_there_or_no_density_file_is_one_line(run: Run, tmp_path: Path) -> None:
-    for path in ("d.json", "two\nlines.json"):
-        (tmp_path / path).write_text('{"schema": "npuwatt.scan/1"}')
-    for path in ("d.json", "nowhere.json", "two\nlines.json", "clear\x1b[2J.json"):
-        done = run("compare", "gpu", "--densities", path, cwd=tmp_path)
-        assert (done.code, done.out) == (2, "")
-        assert done.err.startswith("npuwatt: ") and done.err.count("\n") == 1
-        assert path.replace("\n", "?").replace("\x1b", "?") in done.err
-
-
-def test_a_file_of_another_network_is_one_short_line(quick: Quick, tmp_path: Path) -> None:
-    tensor: dict[str, Any] = {
-        "shape": [8, 8],
-        "dtype": "BF16",
-        "input_axis": 1,
-        "density": 0.5,
-        "conformity": {},
-    }
-    tensors = [tensor | {"name": f"{i}.weight", "op": f"op number {i}"} for i in range(500)]
-    (tmp_path / "d.json").write_text(json.dumps({"schema": "npuwatt.densities/1", "tensors": tensors}))
-    done = quick("compare", "gpu", "--densities", str(tmp_path / "d.json"))
-    assert (done.code, done.out) == (2, "")
-    assert "tells of 'op number 0, op number 1, " in done.err
-    assert done.err.endswith("…'; expected some of qkv, attention_out, ffn_up, ffn_down, lm_head\n")
-    assert len(done.err) < 500
-
-
-def test_ideal_skipping_needs_something_to_skip() -> None:
-    import npuwatt
-
-    with pytest.raises(npuwatt.NpuwattError, match="--ideal: nothing is said to be zero; expected --pattern"):
-        npuwatt.compare(["gpu"], ideal=True)
-
-
 def test_a_comparison_with_zeros_says_where_they_are_judged(quick: Quick) -> None:
     asked = ("compare", "gpu", "npu")
     assert "npuwatt sparsity" not in quick(*asked).out
@@ -376,7 +319,7 @@ def test_a_comparison_names_sparse_kernels_where_their_measured_speed_binds(
     (found,) = quick("compare", "a100", "--pattern", "2:4", *words, "--json").json()["results"]
     assert found["bound_by"] == "kernels"
     assert "sparse kernels" in quick("compare", "a100", "--pattern", "2:4", *words).out
-    # Kernels that are never slower than the zeros let them be do not bind, nor do those of dense weights.
+    # Nor zeros that no kernel takes, nor a device that has no such kernels.
     assert "sparse kernels" not in quick("compare", "a100", "--pattern", "unstructured", *words).out
     assert "sparse kernels" not in quick("compare", "pim", "--pattern", "2:4", *words).out
 
@@ -416,15 +359,3 @@ def test_points_that_do_not_fit_have_no_part_in_a_break_even(quick: Quick) -> No
     )
     (result,) = said(quick, *asked)["results"]
     assert result["break_even_density"] is None or 0 < result["break_even_density"] <= 1
-
-
-def test_a_density_or_a_kernel_that_cannot_be_is_one_line(quick: Quick) -> None:
-    for asked, told in (
-        (("--density", "1e-17"), "--density: 1e-17 given"),
-        (("--set", "devices.gpu.sparsity.speedup.1=1e-308"), "expected a number from 0.001"),
-    ):
-        done = quick(
-            "sparsity", "gpu", "--pattern", "unstructured" if asked[0] == "--density" else "2:4", *asked
-        )
-        assert (done.code, done.out) == (2, "")
-        assert told in done.err
