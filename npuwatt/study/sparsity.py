@@ -295,7 +295,8 @@ def crossing(density: Array, more_fraction: Array) -> BreakEven:
     if last == len(density) - 1:
         return BreakEven(density_fraction=1.0)
     (low, high), (below, above) = density[last : last + 2], more_fraction[last : last + 2]
-    return BreakEven(density_fraction=float(low + (high - low) * -below / (above - below)))
+    # Where next to nothing is saved at the next point, a straight line would go on beyond it.
+    return BreakEven(density_fraction=float(min(high, low + (high - low) * -below / (above - below))))
 
 
 def _evidence(asked: Question, zeros: Asked) -> AccuracyEvidence | None:

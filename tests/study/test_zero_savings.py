@@ -182,6 +182,11 @@ def test_a_crossing_lies_where_a_straight_line_is_zero(place: float) -> None:
     assert crossing(DENSITIES, DENSITIES - place).density_fraction == pytest.approx(place, abs=1e-9)
 
 
+@pytest.mark.parametrize("above", [0.0, -1e-12, -9e-10])
+def test_a_crossing_lies_never_beyond_the_point_at_which_nothing_is_saved(above: float) -> None:
+    assert crossing(np.array([0.5, 1.0]), np.array([-0.5, above])).density_fraction == 1.0
+
+
 def test_without_a_crossing_the_reason_is_told() -> None:
     assert crossing(DENSITIES, DENSITIES + 0.1).reason == "zeros cost energy at any density"
     assert crossing(DENSITIES, 0 * DENSITIES).reason == "zeros change nothing here"
