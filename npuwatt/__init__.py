@@ -1,4 +1,4 @@
-"""What a token costs, in joules and seconds, on a GPU, an NPU or a processing-in-memory board.
+"""What a token costs, in joules, seconds, degrees and dollars, on a GPU, an NPU or a processing-in-memory board.
 
 The functions behind the commands, one for each command's question::
 
@@ -21,21 +21,27 @@ if TYPE_CHECKING:
     from npuwatt.errors import NpuwattError
     from npuwatt.explore.sweep import sweep
     from npuwatt.preset.library import index as list_presets
+    from npuwatt.report.always_on import always_on_record
     from npuwatt.report.fleet import fleet_record
+    from npuwatt.report.phone import phone_record
     from npuwatt.report.records import compare_record, estimate_record
     from npuwatt.report.schemas import schema_of
     from npuwatt.study.accuracy import accuracy
+    from npuwatt.study.always_on import always_on
     from npuwatt.study.compare import compare
     from npuwatt.study.designs import designs
     from npuwatt.study.estimate import estimate
     from npuwatt.study.fleet import fleet
     from npuwatt.study.imports import import_model
+    from npuwatt.study.phone import phone
     from npuwatt.study.presets import check_presets, show_preset
     from npuwatt.study.sparsity import sparsity
 
 __all__ = [
     "NpuwattError",
     "accuracy",
+    "always_on",
+    "always_on_record",
     "check_presets",
     "compare",
     "compare_record",
@@ -46,6 +52,8 @@ __all__ = [
     "fleet_record",
     "import_model",
     "list_presets",
+    "phone",
+    "phone_record",
     "schema_of",
     "show_preset",
     "sparsity",
@@ -55,6 +63,8 @@ __all__ = [
 _HOMES = {
     "NpuwattError": "errors",
     "accuracy": "study.accuracy",
+    "always_on": "study.always_on",
+    "always_on_record": "report.always_on",
     "check_presets": "study.presets",
     "compare": "study.compare",
     "compare_record": "report.records",
@@ -65,6 +75,8 @@ _HOMES = {
     "fleet_record": "report.fleet",
     "import_model": "study.imports",
     "list_presets": "preset.library",
+    "phone": "study.phone",
+    "phone_record": "report.phone",
     "schema_of": "report.schemas",
     "show_preset": "study.presets",
     "sparsity": "study.sparsity",

@@ -33,7 +33,10 @@ COLUMNS = Columns(
     },
     required=("chip_id", "device", "node_nm"),
     row_is="operating point",
-    elsewhere={"task": "measured runs are read without --chips"},
+    elsewhere={
+        "task": "measured runs are read without --chips",
+        "battery_c": "temperatures of a phone are read with --phones",
+    },
 )
 # The usual case of published macros, where a row does not say. Noise leaves a conductance about four bits.
 VOLTAGE_V, ROWS, ADC_BITS, INPUT_BITS, WEIGHT_BITS, CONDUCTANCE_BITS = 0.8, 64.0, 6.0, 8.0, 8.0, 4.0

@@ -29,7 +29,8 @@ NOT_NEGATIVE = "a finite number, 0 or more"
 SIZE = "a number from 1e-9 to 1e9"
 BITS = "a number of bits from 1 to 64"
 BITS_OR_NONE = "a number of bits from 0 to 64"
-_ENDS = {COUNT: (1, MOST_COUNT), SIZE: (1e-9, 1e9), BITS: (1, 64), BITS_OR_NONE: (0, 64)}
+CELSIUS = "degrees Celsius from -50 to 150"
+_ENDS = {COUNT: (1, MOST_COUNT), SIZE: (1e-9, 1e9), BITS: (1, 64), BITS_OR_NONE: (0, 64), CELSIUS: (-50, 150)}
 
 _Row: TypeAlias = tuple[int, list[str]]  # the line a row starts on, and its cells
 _STRICT = csv.reader((), strict=True).dialect  # made once: a reader for each quoted row is then cheap

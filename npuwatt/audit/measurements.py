@@ -28,7 +28,10 @@ NUMBERS = {  # each numeric column, and what it accepts
 REQUIRED = ("model_id", "weight_precision", "gpu", "num_gpus", "avg_batch", "avg_output_len")
 _COLUMNS = Columns(
     texts=TEXTS, numbers=NUMBERS, required=REQUIRED, row_is="run",
-    elsewhere={"chip_id": "published chips are read with --chips"},
+    elsewhere={
+        "chip_id": "published chips are read with --chips",
+        "battery_c": "temperatures of a phone are read with --phones",
+    },
 )  # fmt: skip
 _WIDTHS: dict[str, Width] = {
     "bfloat16": "bf16",

@@ -46,10 +46,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "npuwatt.cli.phone",
         "How warm a handset gets while a chip in it works, and how many tokens that leaves.",
     ),
+    "always-on": (
+        "npuwatt.cli.always_on",
+        "Mean milliwatts and days of battery of a chip that sleeps until a detector wakes it.",
+    ),
     "sweep": ("npuwatt.cli.explore", "Many design points: any number of a device, or of the request."),
     "validate": (
         "npuwatt.cli.audit",
-        "Predict measured serving runs, or published chips, and print predicted beside measured.",
+        "Predict measured serving runs, published chips or a phone's temperatures, and print predicted beside measured.",
     ),
     "calibrate": ("npuwatt.cli.audit", "Fit a device and its serving stack to measured runs."),
     "presets": (
@@ -84,7 +88,7 @@ def build(wanted: str | None) -> typer.Typer:
                 part.command(command.__name__.rstrip("_"))(command)
             app.add_typer(part)
         else:
-            app.command(name)(getattr(import_module(place), name))
+            app.command(name)(getattr(import_module(place), name.replace("-", "_")))
     if wanted not in COMMANDS:
         app.command("help", help="Show the help of a command, as -h does.")(_help)
     return app

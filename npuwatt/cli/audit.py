@@ -1,10 +1,10 @@
-"""validate and calibrate: the model held to measured runs, and fitted to them."""
+"""validate and calibrate: the model held to what was measured, and fitted to measured runs."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Annotated
 
@@ -17,7 +17,8 @@ from npuwatt.errors import NpuwattError, say, shown
 _FILE = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FILE]", help="Measured runs, or chips, as CSV.", show_default="63 runs or 44 chips that come along"
+        metavar="[FILE]", help="Measured runs, chips or a phone's temperatures, as CSV.",
+        show_default="63 runs, 44 chips or 11 temperatures that come along",
     ),
 ]  # fmt: skip
 _STACK = Annotated[
@@ -44,6 +45,17 @@ _MAX_MAPE = Annotated[
 _CHIPS = Annotated[
     bool, typer.Option("--chips", help="FILE holds published compute-in-memory chips, not runs.")
 ]
+_PHONES = Annotated[
+    bool,
+    typer.Option("--phones", help="FILE holds temperatures of a phone's battery (time_s, battery_c), not runs."),
+]  # fmt: skip
+_HANDSET = Annotated[
+    str | None,
+    typer.Option(
+        "--handset", metavar="NAME", show_default="large-phone", autocompletion=o._complete("handsets"),
+        help="With --phones: the handset that predicts them, preset name or path.",
+    ),
+]  # fmt: skip
 _MAX_FACTOR = Annotated[
     str | None,
     typer.Option(
@@ -56,6 +68,8 @@ _MAX_FACTOR = Annotated[
 def validate(
     file: _FILE = None,
     chips: _CHIPS = False,
+    phones: _PHONES = False,
+    handset: _HANDSET = None,
     max_factor: _MAX_FACTOR = None,
     stack: _STACK = None,
     input_len: _INPUT_LEN = None,
@@ -67,13 +81,16 @@ def validate(
     no_color: o.NO_COLOR = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Predict measured serving runs, or published chips, and print predicted beside measured.
+    """Predict measured serving runs, published chips or a phone's temperatures, and print predicted beside measured.
+
+    With --phones: how a phone's battery warmed, as time constants fit it and as a handset predicts it.
 
     \b
       npuwatt validate
       npuwatt validate --format json --max-mape j_per_output_token=25%
       npuwatt validate runs.csv --stack vllm-0.11 --input-len 512
       npuwatt validate --chips --max-factor 2.5
+      npuwatt validate --phones --handset small-phone
     """
     chosen = check_format(style, as_json)
     check_output(output)
@@ -82,10 +99,24 @@ def validate(
     if chips:
         _refuse_options(
             "--chips",
-            {"--stack": stack, "--input-len": input_len, "--max-mape": max_mape, "--presets": presets},
-        )
+            {
+                "--phones": phones or None, "--handset": handset, "--stack": stack, "--input-len": input_len,
+                "--max-mape": max_mape, "--presets": presets,
+            },
+        )  # fmt: skip
         _validate_chips(file, max_factor, style=chosen, output=output, no_color=no_color)
         return
+    if phones:
+        _refuse_options(
+            "--phones",
+            {"--stack": stack, "--input-len": input_len, "--max-mape": max_mape, "--max-factor": max_factor},
+        )
+        _validate_phones(
+            file, handset, folders=o.folders(presets), style=chosen, output=output, no_color=no_color
+        )
+        return
+    if handset is not None:
+        raise NpuwattError("--handset: predicts temperatures of a phone; expected --phones beside it")
     if max_factor is not None:
         raise NpuwattError("--max-factor: is a gate of chips; expected --chips beside it, or --max-mape")
     _check_tokens(input_len)
@@ -142,6 +173,24 @@ def _validate_chips(
     if line:
         say(f"npuwatt: {line}")
         raise typer.Exit(1)
+
+
+def _validate_phones(
+    file: str | None,
+    handset: str | None,
+    *,
+    folders: Sequence[str],
+    style: str | None,
+    output: str | None,
+    no_color: bool,
+) -> None:
+    """Temperatures of a phone beside fits and a prediction."""
+    from npuwatt.audit.phones import HANDSET, judged_phone
+    from npuwatt.cli.emit import emit
+    from npuwatt.report.phones import phones_record, phones_report
+
+    found = judged_phone(file, handset=HANDSET if handset is None else handset, folders=folders)
+    emit(phones_record(found, file), phones_report, style=style, output=output, no_color=no_color)
 
 
 def _check_tokens(input_len: int | None) -> None:

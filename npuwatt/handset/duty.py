@@ -81,7 +81,6 @@ class Profile(Record):
     retention_w_per_byte: Real  # memory in self-refresh
     load_energy_j_per_byte: Real  # from flash
     load_rate_bytes_per_s: Real
-    other_w: Real  # all the rest of the handset, over the day
 
     kind: ClassVar[Literal["profile"]] = "profile"
 
@@ -89,13 +88,9 @@ class Profile(Record):
         require.not_negative(
             events=self.events_per_s, wake_energy=self.wake_energy_j, wake_time=self.wake_time_s, awake=self.awake_w,
             sleep=self.sleep_w, retention=self.retention_w_per_byte, load_energy=self.load_energy_j_per_byte,
-            other=self.other_w,
         )  # fmt: skip
-        require.positive(
-            tokens_in=self.tokens_in_count,
-            tokens_out=self.tokens_out_count,
-            load_rate=self.load_rate_bytes_per_s,
-        )
+        require.whole(1, tokens_in=self.tokens_in_count, tokens_out=self.tokens_out_count)
+        require.positive(load_rate=self.load_rate_bytes_per_s)
 
 
 class Response(Record):
@@ -131,7 +126,7 @@ class Duty(Record):
     @property
     def energy_per_event_j(self) -> Real:
         """All that is spent, over the events that are answered; infinite where none is."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found: Real = np.divide(self.mean_w, self.true_wakes_per_s)
         return found
 

@@ -13,7 +13,7 @@ import numpy as np
 from npuwatt import require
 from npuwatt.arrays import Array
 from npuwatt.errors import NpuwattError
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 
 FAST_S = (1.0, 120.0)
 """Least and most of the fast constant: die and package."""
@@ -25,7 +25,10 @@ WORSE_RATIO = 1.1
 """What fits no worse than this many times the best is held possible."""
 KNOWN_RATIO = 2.0
 """A constant is identified if what is possible of it spans no more than this and reaches no bound."""
+LEAST_READINGS = 6
+"""One over the numbers of two exponentials: start, two rises, two constants."""
 _ROUNDS, _STEPS, _SLOW_STEPS = 6, 13, 91
+_CHUNK = 2**16
 
 
 class Warming(Record):
@@ -82,12 +85,12 @@ def one_exponential(time_s: Array, temperature_k: Array) -> Warming:
     Raises
     ------
     NpuwattError
-        Fewer than 6 readings, over less than 120 s, not in order of time or not finite.
+        Fewer than 6 readings, over less than 120 s, not in order of time, not finite, or all late.
     """
     _check(time_s, temperature_k)
     none = np.empty((1, 0))
     fit = _best_beside(time_s, temperature_k - temperature_k[0], none, (FAST_S[0], SLOW_S[1]))
-    return _warming(fit, 0, temperature_k[0])
+    return _warming(fit, 0, time_s, temperature_k)
 
 
 def two_exponentials(time_s: Array, temperature_k: Array) -> Warming:
@@ -99,7 +102,7 @@ def two_exponentials(time_s: Array, temperature_k: Array) -> Warming:
         fit = _best_beside(time_s, rise_k, slow[:, np.newaxis], FAST_S)
         best = int(np.argmin(fit.rms_k))
         slow = np.geomspace(slow[max(best - 1, 0)], slow[min(best + 1, len(slow) - 1)], _STEPS)
-    return _warming(fit, best, temperature_k[0])
+    return _warming(fit, best, time_s, temperature_k)
 
 
 def possible(time_s: Array, temperature_k: Array, *, resolution_k: float) -> Possible:
@@ -165,36 +168,58 @@ def _linear(time_s: Array, rise_k: Array, tau_s: Array) -> _Fits:
     are, the best that lies within the bounds is the optimum.
     """
     rows, terms = tau_s.shape
-    columns = np.ones((rows, len(time_s), 1 + terms))
-    columns[..., 1:] = -np.expm1(-time_s[:, np.newaxis] / tau_s[:, np.newaxis, :])
+    products, toward = _products(time_s, rise_k, tau_s)
     found, least = np.zeros((rows, 1 + terms)), np.full(rows, np.inf)
     for held in product((np.nan, -START_K, START_K), *((np.nan, 0.0),) * terms):
         numbers = np.tile(held, (rows, 1))
         free = np.isnan(held)
         if free.any():
-            open_columns = columns[..., free]
-            target = rise_k - columns[..., ~free] @ numbers[0, ~free]
-            across = np.swapaxes(open_columns, -1, -2)
-            numbers[:, free] = np.linalg.solve(across @ open_columns, across @ target[..., np.newaxis])[
-                ..., 0
-            ]
-        square = np.mean((np.einsum("gne,ge->gn", columns, numbers) - rise_k) ** 2, axis=-1)
+            own, rest = products[:, free], toward[:, free]
+            rest = rest - own[..., ~free] @ numbers[0, ~free]
+            numbers[:, free] = _solved(own[..., free], rest)
+        square = np.einsum("ge,gef,gf->g", numbers, products, numbers) - 2 * np.sum(numbers * toward, axis=-1)
         within = (np.abs(numbers[:, 0]) <= START_K) & (numbers[:, 1:] >= 0).all(axis=-1) & (square < least)
         found, least = np.where(within[:, np.newaxis], numbers, found), np.where(within, square, least)
-    return _Fits(tau_s=tau_s, start_k=found[:, 0], rise_k=found[:, 1:], rms_k=np.sqrt(least))
+    mean = np.maximum(least + np.sum(rise_k**2), 0.0) / len(time_s)
+    return _Fits(tau_s=tau_s, start_k=found[:, 0], rise_k=found[:, 1:], rms_k=np.sqrt(mean))
 
 
-def _warming(fits: _Fits, at: int, first_k: float) -> Warming:
-    return Warming(
-        start_k=float(first_k + fits.start_k[at]),
+def _solved(matrices: Array, right: Array) -> Array:
+    """The solution of each row's equations; NpuwattError where readings cannot tell its terms apart."""
+    try:
+        return np.asarray(np.linalg.solve(matrices, right[..., np.newaxis])[..., 0])
+    except np.linalg.LinAlgError:
+        raise NpuwattError(
+            f"time: too few readings in the first {SLOW_S[1]:.0f} s to tell time constants apart; expected 3 or more"
+        ) from None
+
+
+def _products(time_s: Array, rise_k: Array, tau_s: Array) -> tuple[Array, Array]:
+    """Sums over readings of each pair of the terms 1 and 1 - exp(-t / tau), (G, 1 + E, 1 + E), and of each with the rise."""
+    chunk = max(1, _CHUNK // len(time_s))  # rows whose terms stay in cache together
+    products, toward = [], []
+    for first in range(0, len(tau_s), chunk):
+        part = tau_s[first : first + chunk]
+        terms = np.ones((len(part), 1 + part.shape[1], len(time_s)))
+        terms[:, 1:] = -np.expm1(-time_s / part[..., np.newaxis])
+        products.append(terms @ np.swapaxes(terms, -1, -2))
+        toward.append(terms @ rise_k)
+    return np.concatenate(products), np.concatenate(toward)
+
+
+def _warming(fits: _Fits, at: int, time_s: Array, temperature_k: Array) -> Warming:
+    """One of the fits, its error from the readings: sums of products lose the digits of a small one."""
+    fit = Warming(
+        start_k=float(temperature_k[0] + fits.start_k[at]),
         rises_k=tuple(fits.rise_k[at].tolist()),
         time_constants_s=tuple(fits.tau_s[at].tolist()),
-        rms_k=float(fits.rms_k[at]),
+        rms_k=0.0,
     )
+    return replace(fit, rms_k=float(np.sqrt(np.mean((warming_k(fit, time_s) - temperature_k) ** 2))))
 
 
 def _span(values: Array) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    return float(values.min()) + 0.0, float(values.max()) + 0.0  # no -0
 
 
 def _is_known(span: tuple[float, float], bounds: tuple[float, float] = (0.0, np.inf)) -> bool:
@@ -204,9 +229,9 @@ def _is_known(span: tuple[float, float], bounds: tuple[float, float] = (0.0, np.
 
 
 def _check(time_s: Array, temperature_k: Array) -> None:
-    if time_s.ndim != 1 or time_s.shape != temperature_k.shape or len(time_s) < 6:
+    if time_s.ndim != 1 or time_s.shape != temperature_k.shape or len(time_s) < LEAST_READINGS:
         raise NpuwattError(
-            f"readings: {len(time_s)} times and {len(temperature_k)} temperatures; expected 6 pairs or more"
+            f"readings: {len(time_s)} times and {len(temperature_k)} temperatures; expected {LEAST_READINGS} pairs or more"
         )
     if not (np.isfinite(time_s).all() and np.isfinite(temperature_k).all()):
         raise NpuwattError("readings: one is not finite; expected numbers")

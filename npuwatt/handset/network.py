@@ -152,6 +152,17 @@ class Battery(Record):
         require.fraction(efficiency=self.efficiency_fraction)
 
 
+class Decoding(Record):
+    """What a whole phone draws while it answers with a language model."""
+
+    power_w: Real
+
+    kind: ClassVar[Literal["phone-decoding"]] = "phone-decoding"
+
+    def __post_init__(self) -> None:
+        require.positive(power=self.power_w)
+
+
 class Handset(Record):
     """A phone, a tablet, glasses: what heat does in it, and what it lets a model take of memory and battery.
 
@@ -172,7 +183,8 @@ class Handset(Record):
     trips: Trips
     allocator: Allocator
     control_period_s: Real
-    other_w: Real
+    other_w: Real  # all but the chip, in use
+    other_day_w: Real  # the same as mean over a day
     battery: Battery
     model_memory_bytes: Real
     network: str  # that a question means where it names none
@@ -184,7 +196,7 @@ class Handset(Record):
             _COLDEST_K, _HOTTEST_K, skin_limit=self.skin_limit_k, junction_limit=self.junction_limit_k
         )
         require.positive(control_period=self.control_period_s, model_memory=self.model_memory_bytes)
-        require.not_negative(other=self.other_w)
+        require.not_negative(other=self.other_w, other_day=self.other_day_w)
         if not 1 <= len(self.nodes) <= MOST_NODES - 1:  # a case is one more
             raise NpuwattError(f"nodes: {len(self.nodes)} given; expected 1 to {MOST_NODES - 1}")
         if CASE in self.nodes:

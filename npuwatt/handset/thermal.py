@@ -22,7 +22,7 @@ from npuwatt.handset.columns import picked, point_count, spread
 from npuwatt.handset.governor import Kind, governor_of
 from npuwatt.handset.network import Handset
 from npuwatt.handset.steady import Settled, Sustained, settled, sustained
-from npuwatt.record import Record
+from npuwatt.record import Record, names_of, replace
 
 MOST_PERIODS = 200_000
 _CHUNK = 2048  # design points whose modes stay in cache together
@@ -36,6 +36,7 @@ class Course(Record):
     power_w: Array  # (P, T): what the chip drew in each period, or (P, 0) where no series was asked for
     skin_k: Array  # (P, T + 1), or (P, 0)
     die_k: Array  # (P, T + 1), or (P, 0)
+    watched_k: Array  # (P, T + 1) of the node that was asked for, or (P, 0)
     mean_power_w: Array
     peak_skin_k: Array
     peak_die_k: Array
@@ -124,6 +125,7 @@ def course(
     governor: Kind = "none",
     in_case: bool = False,
     series: bool = True,
+    watched: str | None = None,
 ) -> Course:
     """The course of a session in which the chip demands a constant power and a governor lets through a part of it.
 
@@ -139,6 +141,8 @@ def course(
         too, but for the period of control, which all points share.
     series
         Whether to keep power, skin and die of every period.
+    watched
+        A node of the handset whose temperature is kept of every period too.
 
     Raises
     ------
@@ -158,7 +162,7 @@ def course(
             _chunk(
                 picked(handset, part), picked(power_w, part), picked(rated_w, part), picked(ambient_k, part),
                 picked(start_k, part), picked(limit_k, part), part.stop - first, duration_s, periods, governor, in_case,
-                series,
+                series, watched,
             )
         )  # fmt: skip
     time_s = np.linspace(0.0, duration_s, periods + 1)
@@ -256,6 +260,7 @@ def _chunk(
     kind: Kind,
     in_case: bool,
     series: bool,
+    watched: str | None,
 ) -> dict[str, Array]:
     """The course of some design points; within, arrays are (N, P) or (P,)."""
     parts = body(handset, rated_w=rated_w, ambient_k=ambient_k, in_case=in_case)
@@ -283,14 +288,14 @@ def _chunk(
     limit_rise = (limit - room)[:, 0]
     total_w = np.zeros(points)
     summed = [np.zeros_like(state), np.zeros(points), np.zeros(points), np.zeros(points), np.zeros(points)]
-    kept: dict[str, Array] = {}
-    if series:
-        kept = {
-            "power_w": np.empty((periods, points)),
-            "skin_k": np.empty((periods + 1, points)),
-            "die_k": np.empty((periods + 1, points)),
-        }
-        kept["skin_k"][0], kept["die_k"][0] = skin, die
+    moments, seen = periods + 1 if series else 0, parts.names.index(watched or handset.skin)
+    kept = {
+        "power_w": np.empty((max(moments - 1, 0), points)),
+        "skin_k": np.empty((moments, points)),
+        "die_k": np.empty((moments, points)),
+        "watched_k": np.empty((periods + 1 if watched else 0, points)),
+    }
+    kept["skin_k"][:1], kept["die_k"][:1], kept["watched_k"][:1] = skin, die, started[:, 0]
     reaches[skin >= limit_rise] = 0.0
     for period in range(periods):
         power = law.allowed_w(skin[:, np.newaxis] + room, demand)[:, 0]
@@ -312,6 +317,8 @@ def _chunk(
         if crossed.any():
             share = (limit_rise - before)[crossed] / (skin - before)[crossed]
             reaches[crossed] = (period + share) * piece_s
+        if watched:
+            kept["watched_k"][period + 1] = np.einsum("pn,np->p", modes.shapes_k[:, seen, :], state)
         if series:
             kept["power_w"][period], kept["skin_k"][period + 1], kept["die_k"][period + 1] = power, skin, die
     rises = np.einsum("pnm,mp->pn", modes.shapes_k, state)
@@ -328,16 +335,12 @@ def _chunk(
         "stored_j": np.sum(capacity * (rises - started), axis=-1),
     }
     columns = {name: value[:, np.newaxis] for name, value in found.items()}
-    nothing = np.empty((points, 0))
-    told = {name: (kept[name].T if series else nothing) for name in ("power_w", "skin_k", "die_k")}
-    if series:
-        told |= {name: told[name] + room for name in ("skin_k", "die_k")}
+    told = {name: value.T + (0.0 if name == "power_w" else room) for name, value in kept.items()}
     return columns | told | {"end_k": rises + room}
 
 
 def _flat(parts: Body, points: int) -> Body:
     """The same laws with (P,) numbers."""
-    from npuwatt.record import names_of, replace
 
     def own(law: Record) -> dict[str, Array]:
         return {

@@ -1,4 +1,4 @@
-"""JSON Schemas of what validate, validate --chips and calibrate print."""
+"""JSON Schemas of what validate, validate --chips, validate --phones and calibrate print."""
 
 from __future__ import annotations
 
@@ -154,6 +154,50 @@ _CHIPS = object_of(
     }
 )
 
+_SPAN = closed({"low": NUMBER, "high": NUMBER, "identified": FLAG})
+_FIT = closed(
+    {
+        "start_k": NUMBER,
+        "rises_k": list_of(NUMBER),
+        "time_constants_s": list_of(NUMBER) | {"description": "one for each rise, the fast one first"},
+        "rms_k": NUMBER,
+    }
+)
+_PHONES = object_of(
+    {
+        "readings": _POSITIVE,
+        "resolution_k": NUMBER,
+        "one": _FIT,
+        "two": _FIT,
+        "possible": closed(
+            {
+                "rms_k": NUMBER | {"description": "up to which a fit is as good as the best"},
+                **dict.fromkeys(
+                    (
+                        "fast_rise_k",
+                        "fast_constant_s",
+                        "slow_rise_k",
+                        "slow_constant_s",
+                        "slow_slope_k_per_s",
+                    ),
+                    _SPAN,
+                ),
+            }
+        ),
+        "predicted": closed(
+            {
+                "handset": TEXT,
+                "node": TEXT,
+                "power_w": closed({**dict.fromkeys(("value", "low", "high"), NUMBER), "source": TEXT}),
+                **dict.fromkeys(("room_k", "rms_k", "least_error_k", "greatest_error_k"), NUMBER),
+                "inside": COUNT | {"description": "readings after the first between low_k and high_k"},
+                "range_mostly_from": TEXT,
+                "later": closed({"from_s": NUMBER, "measured_k": NUMBER, "predicted_k": NUMBER}),
+            }
+        ),
+    }
+)
+
 ROOTS: dict[str, tuple[str, Schema, Schema]] = {
     "validate": (
         "Measured runs and predictions, in the units that their names tell; a row without a prediction has the reason.",
@@ -169,6 +213,33 @@ ROOTS: dict[str, tuple[str, Schema, Schema]] = {
     "validate-chips": (
         "Published compute-in-memory chips: J for one multiply-accumulate at a chip's own bits, predicted and measured.",
         {"file": TEXT, "rows": list_of(_CHIP), "summary": _CHIPS},
+        {},
+    ),
+    "validate-phones": (
+        "A battery's temperature as it was read, by one and by two exponentials fitted to it, and by a handset that was not.",
+        {
+            "file": TEXT,
+            "rows": list_of(
+                closed(
+                    dict.fromkeys(
+                        (
+                            "time_s",
+                            "measured_k",
+                            "one_k",
+                            "two_k",
+                            "predicted_k",
+                            "low_k",
+                            "high_k",
+                            "error_k",
+                        ),
+                        NUMBER,
+                    )
+                )
+            ),
+            "summary": _PHONES,
+            "presets": list_of(closed({"name": TEXT, "folder": TEXT, "sha256": TEXT})),
+            "sources": list_of(closed({"key": TEXT, "citation": TEXT})),
+        },
         {},
     ),
     "calibrate": (

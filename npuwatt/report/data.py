@@ -14,6 +14,7 @@ MOST_INDENTED = 10_000  # rows; to indent more takes ten times as long as to wri
 # Where a record keeps the list that becomes lines, and which of its own keys each line repeats.
 _LISTS = {
     "npuwatt.compare/1": "results",
+    "npuwatt.always-on/1": "results",
     "npuwatt.accuracy/1": "moments",
     "npuwatt.fleet/1": "results",
     "npuwatt.presets-list/1": "presets",
@@ -23,6 +24,7 @@ _LISTS = {
     "npuwatt.model-import/1": "networks",
     "npuwatt.calibrate/1": "constants",
     "npuwatt.validate-chips/1": "rows",
+    "npuwatt.validate-phones/1": "rows",
     "npuwatt.scan/1": "tensors",
 }
 

@@ -7,11 +7,10 @@ from typing import Any
 from npuwatt import __version__
 from npuwatt.datacenter.carbon import intensity_kg_per_j
 from npuwatt.datacenter.change import Change, cause_shares
-from npuwatt.report.records import device_record, number, request_record, whole
+from npuwatt.report.records import device_record, number, ranged_record, request_record, whole
 from npuwatt.study.confidence import LEVEL
 from npuwatt.study.fleet import METRICS, FleetAnswer, Fleets
 from npuwatt.study.fleet_claims import PUE, Claims
-from npuwatt.study.fleet_inputs import Ranged
 from npuwatt.study.fleet_ranking import Ranking
 from npuwatt.units import si_unit
 
@@ -169,27 +168,16 @@ def _ranking_record(ranking: Ranking, found: Fleets) -> Record:
         "order": [names[place] for place in ranking.order],
         "gap_ratio": number(ranking.gap_ratio),
         "turned_by": [
-            {**_ranged_record(turn.ranged), "turned_at": turn.value, "first": names[turn.first]}
+            {**ranged_record(turn.ranged), "turned_at": turn.value, "first": names[turn.first]}
             for turn in ranking.turns
         ],
         "narrowed_by": None
         if narrows is None
         else {
-            **_ranged_record(narrows.ranged),
+            **ranged_record(narrows.ranged),
             "at": number(narrows.value),
             "gap_ratio": number(narrows.gap_ratio),
         },
-    }
-
-
-def _ranged_record(ranged: Ranged) -> Record:
-    return {
-        "assumption": ranged.address,
-        "unit": si_unit(ranged.suffix),
-        "value": ranged.value,
-        "low": ranged.low,
-        "high": ranged.high,
-        "source": ranged.source,
     }
 
 

@@ -19,9 +19,12 @@ from npuwatt.study.phases import PhaseTable, prompt_and_step_j
 from npuwatt.study.question import Question
 from npuwatt.study.scenario import Chosen
 from npuwatt.study.winners import kinds_of
+from npuwatt.units import si_unit
 
 if TYPE_CHECKING:
+    from npuwatt.study.cell_notes import Exactness
     from npuwatt.study.estimate import Estimate
+    from npuwatt.study.ranges import Ranged
     from npuwatt.study.serving import Serving
 
 Record = dict[str, Any]
@@ -29,7 +32,7 @@ Record = dict[str, Any]
 
 def _per(macs: Array, moved_bytes: Array) -> Array:
     """MACs for each byte; NaN where none moves."""
-    return np.where(moved_bytes > 0, macs / np.maximum(moved_bytes, 1e-300), np.nan)
+    return macs / np.where(moved_bytes > 0, moved_bytes, np.nan)
 
 
 def number(value: Any) -> float | None:
@@ -92,10 +95,13 @@ def result_record(asked: Question, answer: Answer) -> Record:
         **fit_record(answer.result),
         **serving_record(asked, answer.result),
         "confidence": confidence_record(asked, answer),
-        "exactness": None
-        if answer.exactness is None
-        else {"snr_db": answer.exactness.snr_db, "verdict": answer.exactness.verdict},
+        "exactness": exactness_record(answer.exactness),
     }
+
+
+def exactness_record(exactness: Exactness | None) -> Record | None:
+    """How exact products of a device's cells are."""
+    return None if exactness is None else {"snr_db": exactness.snr_db, "verdict": exactness.verdict}
 
 
 def confidence_record(asked: Question, answer: Answer) -> Record | None:
@@ -219,6 +225,18 @@ def preset_records(asked: Question) -> list[Record]:
             "sha256": preset.sha256,
         }
     return list(found.values())
+
+
+def ranged_record(ranged: Ranged) -> Record:
+    """A number that was varied, with its range."""
+    return {
+        "assumption": ranged.address,
+        "unit": si_unit(ranged.suffix),
+        "value": ranged.value,
+        "low": ranged.low,
+        "high": ranged.high,
+        "source": ranged.source,
+    }
 
 
 def source_records(asked: Question) -> list[Record]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from npuwatt.study.verdicts import BANDS, FAULTLESS, UNKNOWN
+
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -34,3 +36,9 @@ def map_of(values: Schema) -> Schema:
 def list_of(items: Schema) -> Schema:
     """Any number of items of one kind."""
     return {"type": "array", "items": items}
+
+
+EXACTNESS = object_of(
+    {"snr_db": MAYBE, "verdict": {"enum": [*(name for _, name in BANDS), FAULTLESS, UNKNOWN]}}
+) | {"type": ["object", "null"]}
+"""How exact products of a device's cells are; null where it has none."""

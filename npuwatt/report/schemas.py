@@ -12,10 +12,12 @@ from npuwatt.explore.sweep import MACRO
 from npuwatt.preset.evidence import QUALITIES
 from npuwatt.preset.library import EVIDENCE_CLASSES
 from npuwatt.report import audit_schemas, scan_schemas, sparsity_schemas
+from npuwatt.report.always_on_schema import always_on_root
 from npuwatt.report.fleet_schema import fleet_root
 from npuwatt.report.phone_schema import phone_root
 from npuwatt.report.schema_parts import (
     COUNT,
+    EXACTNESS,
     FLAG,
     MAYBE,
     MAYBE_COUNT,
@@ -31,7 +33,7 @@ from npuwatt.study.confidence import CLASSES
 from npuwatt.study.inference import METRICS
 from npuwatt.study.phases import PLACES
 from npuwatt.study.question import CONSTANTS, MODES
-from npuwatt.study.verdicts import BANDS, FAULTLESS, UNKNOWN
+from npuwatt.study.verdicts import BANDS
 from npuwatt.workload.ops import PATTERNS, Kind
 from npuwatt.workload.request import WIDTHS
 
@@ -94,13 +96,7 @@ _ANSWER = (
     dict.fromkeys((*METRICS, *_PHASE_ENERGIES, *_SERVING), MAYBE)
     | {"energy_by_component_j": _of_numbers(nullable=True), "bound_by": _BOUND}
     | {"fits": FLAG, "devices": MAYBE_COUNT, "devices_needed": MAYBE_COUNT, "confidence": _CONFIDENCE}
-    | {
-        "exactness": _nullable(
-            object_of(
-                {"snr_db": MAYBE, "verdict": {"enum": [*(name for _, name in BANDS), FAULTLESS, UNKNOWN]}}
-            )
-        )
-    }
+    | {"exactness": EXACTNESS}
 )
 _ROW = {
     name: schema
@@ -350,7 +346,10 @@ _ROOTS: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
 }  # fmt: skip
-_ROOTS |= {"phone": phone_root(_REQUEST, _DEVICE, _USED, _SOURCES)}
+_ROOTS |= {
+    "phone": phone_root(_REQUEST, _DEVICE, _USED, _SOURCES),
+    "always-on": always_on_root(_REQUEST, _DEVICE, _USED, _SOURCES),
+}
 _ROOTS |= audit_schemas.ROOTS | scan_schemas.ROOTS | {"fleet": fleet_root(_REQUEST, _DEVICE, _USED, _SOURCES)}
 _ROOTS |= sparsity_schemas.roots(_REQUEST, _DEVICE, _USED, _SOURCES)
 NAMES = tuple(_ROOTS)

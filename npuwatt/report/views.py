@@ -13,7 +13,9 @@ from npuwatt.report.words import (
     caveat,
     confidence_line,
     label,
+    labelled,
     mark,
+    mark_notes,
     percent,
     quantity,
     ratio,
@@ -34,11 +36,6 @@ _LETTERS = {
     "static": "S",
 }
 BAR = 24
-_MARKS = {
-    "!": "products of its cells are too noisy to deploy as they are",
-    "?": "nothing is known about the noise of its cells",
-}
-
 # What a difference is put down to, by the first component of its group.
 _GROUPS = {
     "arithmetic": "arithmetic",
@@ -72,18 +69,9 @@ def legend(records: Sequence[Record]) -> list[str]:
     return ["energy: " + ", ".join(f"{_LETTERS[name]} {NAMES[name]}" for name in used)] if used else []
 
 
-def _labelled(results: Sequence[Record]) -> list[Record]:
-    """Results with what to call each; two files of one name are told apart by their paths."""
-    short = [label(result) for result in results]
-    return [
-        result | {"label": (result["device"] if short.count(name) > 1 else name) + mark(result)}
-        for result, name in zip(results, short, strict=True)
-    ]
-
-
 def compare_report(record: Record) -> Report:
     """The comparison: speed and energy, where the energy goes, who wins and why."""
-    results = _labelled(record["results"])
+    results = labelled(record["results"])
     first = label(results[0])
     measures = _measures(record["request"])
     names = tuple(name for name, _, _ in measures)
@@ -147,7 +135,7 @@ def compare_report(record: Record) -> Report:
     ):
         notes.append("zeros: 'npuwatt sparsity' sets them against dense weights, with accuracy and software")
     notes += place_notes(record, labels)
-    notes += [f"{sign}: {meaning}" for sign, meaning in _MARKS.items() if sign in map(mark, results)]
+    notes += mark_notes(results)
     notes += [confidence_line(result) for result in results if result["confidence"]]
     notes += serving_lines(record["request"], results) + _stands_for(results)
     more, sentences = [], [_verdict(results)]

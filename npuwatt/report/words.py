@@ -22,6 +22,10 @@ _BOUNDS = {
     "on_chip": "on-chip movement", "link": "links", "conversion": "converters", "kernels": "sparse kernels",
     "power": "power cap",
 }  # fmt: skip
+_MARKS = {
+    "!": "products of its cells are too noisy to deploy as they are",
+    "?": "nothing is known about the noise of its cells",
+}
 
 
 def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
@@ -107,6 +111,20 @@ def _sharing(request: Record) -> str:
 def mark(result: Record) -> str:
     """What stands behind the name of a device that cannot be deployed as it is, as far as is known."""
     return {INEXACT: "!", UNKNOWN: "?"}.get(_verdict(result), "")
+
+
+def labelled(results: Sequence[Record]) -> list[Record]:
+    """Results with what to call each; two files of one name are told apart by their paths."""
+    short = [label(result) for result in results]
+    return [
+        result | {"label": (result["device"] if short.count(name) > 1 else name) + mark(result)}
+        for result, name in zip(results, short, strict=True)
+    ]
+
+
+def mark_notes(results: Sequence[Record]) -> list[str]:
+    """What the marks behind names mean, of those that stand there."""
+    return [f"{sign}: {meaning}" for sign, meaning in _MARKS.items() if sign in map(mark, results)]
 
 
 def caveat(result: Record) -> str:

@@ -21,6 +21,7 @@ from npuwatt.workload.ops import STORED
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
 
 if TYPE_CHECKING:
+    from npuwatt.device.nearbank import NearBankPim
     from npuwatt.study.cell_notes import Exactness
 
 STEPS = {"decode": "steps without prompts", "mixed": "steps that take prompts along"}
@@ -109,7 +110,7 @@ def answer_of(asked: Question, device: Chosen[Device]) -> Answer:
         notes=(
             *_fit_notes(asked, device.record, result),
             *_width_notes(asked, device.record),
-            *_idle_notes(device.record, result, phases),
+            *_idle_notes(asked, device.record, result, phases),
             *told,
             *_zero_notes(asked, device, phases),
             *_change_notes(device),
@@ -117,9 +118,11 @@ def answer_of(asked: Question, device: Chosen[Device]) -> Answer:
     )
 
 
-def _idle_notes(device: Device, result: Inference, phases: Sequence[PhaseTable]) -> list[str]:
+def _idle_notes(
+    asked: Question, device: Device, result: Inference, phases: Sequence[PhaseTable]
+) -> list[str]:
     """Whether memory that computes is of any use to this request: beyond a small batch the host is faster."""
-    if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]):
+    if device.kind != "near-bank-pim" or not bool(result.fits[0, 0]) or not multiplies_inside(asked, device):
         return []
     idle = []
     for phase in phases:
@@ -132,6 +135,15 @@ def _idle_notes(device: Device, result: Inference, phases: Sequence[PhaseTable])
     return [
         f"in {' and '.join(idle)} the host runs all products with weights: it is faster than the units in its memory there"
     ]
+
+
+def multiplies_inside(asked: Question, device: NearBankPim) -> bool:
+    """Whether units in the memory take weights as they lie there."""
+    from npuwatt.device.nearbank import computes_as_stored
+
+    request = asked.request
+    wanted = arithmetic_dtype(request.weights, request.activations)
+    return computes_as_stored(device.banks, wanted, width_bytes(request.weights))
 
 
 def _of_cells(
@@ -197,12 +209,9 @@ def _width_notes(asked: Question, device: Device) -> list[str]:
         wanted = arithmetic_dtype(stored, request.activations)
         if (used := dtype_for(supported, wanted)) != wanted:
             notes.append(f"{what}: {wanted} arithmetic runs as {used}, the nearest type this device computes")
-    if device.kind == "near-bank-pim":
-        from npuwatt.device.nearbank import computes_as_stored
-
-        wanted = arithmetic_dtype(request.weights, request.activations)
-        if not computes_as_stored(device.banks, wanted, width_bytes(request.weights)):
-            notes.append(
-                f"the units beside the banks cannot multiply {request.weights} by {request.activations}; the host does"
-            )
+    if device.kind == "near-bank-pim" and not multiplies_inside(asked, device):
+        notes.append(
+            f"the units beside the banks cannot multiply {request.weights} by {request.activations}, so the host does it all; "
+            f"they compute in {' or '.join(device.banks.peak_macs_per_s)}"
+        )
     return list(dict.fromkeys(notes))

@@ -23,7 +23,6 @@ from npuwatt.study.fleet_inputs import (
     OWNERS,
     Ground,
     Priced,
-    Ranged,
     given_prices,
     ground,
     halls,
@@ -35,6 +34,7 @@ from npuwatt.study.fleet_inputs import (
 )
 from npuwatt.study.fleet_ranking import Ranking, rank
 from npuwatt.study.question import Options, Question, check_dealt, question
+from npuwatt.study.ranges import Ranged
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import MOST_BATCH
 

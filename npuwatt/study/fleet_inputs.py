@@ -15,10 +15,10 @@ from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Price, Prices
 from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, PresetError, RequestError, did_you_mean, shown
-from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.library import index
 from npuwatt.record import Record, replace
 from npuwatt.study.fleet_figures import Site
+from npuwatt.study.ranges import GIVEN, Ranged, range_of, ranged_numbers
 from npuwatt.study.scenario import (
     Chosen,
     implausible,
@@ -31,7 +31,6 @@ from npuwatt.study.scenario import (
 OWNERS = ("datacenter", "grid", "cooling", "money", "embodied", "planning")
 _DEMAND = re.compile(r"\s*([0-9.eE+-]+)\s*(req|requests?|tok|tokens?)\s*/\s*(s|min|h|day|month|year)\s*")
 _LEAST, _MOST = 1e-15, 1e15  # of requests a second, and of seconds: no number between these overflows
-_GIVEN = "set by the user"
 _FIELD = {"datacenter": "hall"}
 
 
@@ -45,19 +44,7 @@ class Ground(Record):
     def is_given(self, owner: str, address: str) -> bool:
         """Whether a number was set by hand."""
         found = self.chosen[owner].evidence.get(address)
-        return found is not None and found.where == _GIVEN
-
-
-class Ranged(Record):
-    """A number with a range, and where it stands in a case."""
-
-    address: str
-    paths: tuple[tuple[str, ...], ...]
-    value: float
-    low: float
-    high: float
-    suffix: str
-    source: str
+        return found is not None and found.where == GIVEN
 
 
 class Priced(Record):
@@ -219,7 +206,7 @@ def priced(
     if known is not None and getattr(known, field) is not None:
         where = f"devices.{device.preset.name}.{path}"
         item = base.chosen["prices"].evidence[where]
-        ranged = _ranged(f"prices.{where}", (("units", str(place), "price", path),), item)
+        ranged = range_of(f"prices.{where}", (("units", str(place), "price", path),), item)
         return Priced(price=known, basis=known.basis, ranged=ranged)
     name = class_of(device)
     if is_rent:
@@ -233,8 +220,8 @@ def priced(
         )
     price = Price(dated="", covers="device", basis="list", purchase_usd=planning.purchase_usd[name])
     item = base.chosen["planning"].evidence[f"purchase.{name}"]
-    ranged = _ranged(f"planning.purchase.{name}", (("units", str(place), "price", "purchase"),), item)
-    return Priced(price=price, basis="assumed", ranged=None if item.where == _GIVEN else ranged)
+    ranged = range_of(f"planning.purchase.{name}", (("units", str(place), "price", "purchase"),), item)
+    return Priced(price=price, basis="assumed", ranged=None if item.where == GIVEN else ranged)
 
 
 def made_kg(device: Chosen[Device], place: int, base: Ground) -> tuple[Real, bool, Ranged]:
@@ -244,29 +231,20 @@ def made_kg(device: Chosen[Device], place: int, base: Ground) -> tuple[Real, boo
     known = base.site.embodied.devices_kg.get(name)
     if known is not None:
         item = base.chosen["embodied"].evidence[f"devices.{name}"]
-        return known, False, _ranged(f"embodied.devices.{name}", paths, item)
+        return known, False, range_of(f"embodied.devices.{name}", paths, item)
     if family not in base.site.planning.made_kg:
         raise RequestError(
             f"device {shown(device.typed)}: nothing is known of the carbon of making it; expected a class among "
             f"{', '.join(base.site.planning.made_kg)}"
         )
     item = base.chosen["planning"].evidence[f"made.{family}"]
-    return base.site.planning.made_kg[family], True, _ranged(f"planning.made.{family}", paths, item)
+    return base.site.planning.made_kg[family], True, range_of(f"planning.made.{family}", paths, item)
 
 
 def ranged_site(base: Ground) -> list[Ranged]:
     """Every number of the site that has a range and was not set by hand."""
-    found = []
-    for owner in OWNERS:
-        for address, item in base.chosen[owner].evidence.items():
-            if item.low < item.high and item.where != _GIVEN:
-                path = ("site", _FIELD.get(owner, owner), *address.split("."))
-                found.append(_ranged(f"{owner}.{address}", (path,), item))
-    return found
-
-
-def _ranged(address: str, paths: tuple[tuple[str, ...], ...], item: Evidence) -> Ranged:
-    return Ranged(
-        address=address, paths=paths, value=item.value, low=item.low, high=item.high, suffix=item.suffix,
-        source=item.source,
-    )  # fmt: skip
+    return [
+        item
+        for owner in OWNERS
+        for item in ranged_numbers(base.chosen[owner], owner, within=("site", _FIELD.get(owner, owner)))
+    ]

@@ -11,7 +11,7 @@ from npuwatt.errors import NpuwattError
 from npuwatt.preset.paths import with_values
 from npuwatt.record import Record
 from npuwatt.study.fleet_figures import Case, Figures, Terms, figures
-from npuwatt.study.fleet_inputs import Ranged
+from npuwatt.study.ranges import Ranged, ratio_ends
 
 _STEPS = 24  # of bisection, which is more than the digits that are shown
 
@@ -58,7 +58,9 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
     base = values[:, -1]
     order = np.argsort(base, kind="stable")
     first = int(order[0])
-    spread = _ends(base, values[:, :-1])
+    spread = tuple(
+        ratio_ends(np.append(own, varied)) for own, varied in zip(base, values[:, :-1], strict=True)
+    )
     if len(order) == 1:
         return Ranking(order=(first,), gap_ratio=np.inf, turns=(), narrows=None, ends_ratio=spread), left_out
     gaps = _gap(values[:, :-1], first)
@@ -81,24 +83,6 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
         ),
         ends_ratio=spread,
     ), left_out
-
-
-def _ends(base: Array, values: Array) -> tuple[tuple[float, float], ...]:
-    """Each device's lowest and highest over its value: the ratios that inputs make alone, combined in squares of logs.
-
-    `values` are (devices, 2 inputs), the two ends of each input side by side.
-    """
-    found = []
-    for own, varied in zip(base, values, strict=True):
-        if not 0 < own < np.inf:
-            found.append((1.0, 1.0))
-            continue
-        with np.errstate(divide="ignore"):
-            logs = np.log(varied / own).reshape(-1, 2)
-        down, up = np.minimum(logs.min(axis=1), 0.0), np.maximum(logs.max(axis=1), 0.0)
-        low, high = (float(np.exp(sign * np.sqrt(np.sum(part**2)))) for sign, part in ((-1, down), (1, up)))
-        found.append((low, high))
-    return tuple(found)
 
 
 def _turns(

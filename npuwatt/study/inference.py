@@ -205,25 +205,40 @@ def devices_needed(
     that lie whole on devices are there once. Weights lie there as the stack stores them, without the zeros that
     the device's format leaves out.
     """
-    stored = stored_weights(network)
     copies = sharing.data_parallel_count
     held = cache_bytes(network, request) / copies if isinstance(network, Transformer) else 0.0
-    spared = expert_parameter_count(network) * (1 - 1 / copies) if sharing.expert_parallel else 0.0
-    left: Real = stored_ratio(network, request, device, stack)
-    in_memory: Real = sum(stored) - spared + (stored.matrix - spared) * (left - 1)
     in_cells = weights_in_cells_count(device)
-    capacity = host_of(device).memory.capacity_bytes
     boards = np.ones((1, 1))
     if in_cells is not None:
-        in_memory = stored.embedding + stored.vector
-        boards = np.maximum(boards, np.ceil((stored.matrix - spared) / in_cells))
+        in_matrices = stored_weights(network).matrix - _spared(network, sharing)
+        boards = np.maximum(boards, np.ceil(in_matrices / in_cells))
     memory_count = smallest_count(
-        in_memory * width_bytes(request.weights),
+        weights_in_memory_bytes(network, request, device, sharing, stack),
         held,
-        capacity_bytes=capacity,
+        capacity_bytes=host_of(device).memory.capacity_bytes,
         cache_shards=cache_shards(network),
     )
     return np.atleast_2d(np.maximum(boards, memory_count) * copies)
+
+
+def weights_in_memory_bytes(
+    network: Network, request: Request, device: Device, sharing: Sharing = ALONE, stack: Stack | None = None
+) -> Real:
+    """Weights of one data-parallel group that lie in main memory, as they are stored there; not those in cells that
+    compute."""
+    stored = stored_weights(network)
+    if weights_in_cells_count(device) is not None:
+        return (stored.embedding + stored.vector) * width_bytes(request.weights)
+    spared = _spared(network, sharing)
+    left: Real = stored_ratio(network, request, device, stack)
+    return (sum(stored) - spared + (stored.matrix - spared) * (left - 1)) * width_bytes(request.weights)
+
+
+def _spared(network: Network, sharing: Sharing) -> Real:
+    """Weights of experts that other data-parallel groups hold."""
+    if not sharing.expert_parallel:
+        return 0.0
+    return expert_parameter_count(network) * (1 - 1 / sharing.data_parallel_count)
 
 
 def stored_ratio(network: Network, request: Request, device: Device, stack: Stack | None = None) -> Array:

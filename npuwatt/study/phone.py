@@ -18,13 +18,13 @@ from npuwatt.handset.steady import Sustained
 from npuwatt.handset.thermal import Course, course, power_reaching_w, sustainable
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
+from npuwatt.study.handset import asked_in, held_in
 from npuwatt.study.modes import result_of
 from npuwatt.study.phone_claim import PeakClaim, peak_claim
-from npuwatt.study.question import Options, Question, question
+from npuwatt.study.question import Options, Question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
 HANDSET, MINUTES = "large-phone", 5.0
-WEIGHTS, ACTIVATIONS, KV_CACHE = "int4", "int8", "int8"  # as phones run language models
 SESSIONS_S = (300.0, 1800.0)  # tokens are counted in 5 and in 30 minutes, and in the minutes asked for
 MOST_MINUTES = 24 * 60.0
 _AMBIENTS_K = (273.15, 318.15)
@@ -138,7 +138,7 @@ def phone(
         raise RequestError(
             f"--start: {_celsius(start_k)} given; expected below the limit of {_celsius(limit_k)}"
         )
-    asked = _question(names, chosen.record.network, others, options)
+    asked = asked_in(chosen.record, names, others, options)
     session_s = 60.0 * minutes
     faults: list[str] = []
     found = []
@@ -158,17 +158,6 @@ def phone(
         question=asked, handset=chosen, limit_k=limit_k, ambient_k=room_k, start_k=start_k, session_s=session_s,
         governor=governor, in_case=in_case, answers=tuple(found), warnings=tuple(implausible(chosen, own, "handset")),
     )  # fmt: skip
-
-
-def _question(names: Sequence[str], network: str, changes: Sequence[str], options: Options) -> Question:
-    if options.get("devices") not in (None, 1):
-        raise RequestError(f"--devices: {options['devices']} given; expected 1, as a handset holds")
-    given = options
-    given["network"], given["changes"], given["devices"] = options.get("network") or network, changes, 1
-    given["weights"] = options.get("weights") or WEIGHTS
-    given["activations"] = options.get("activations") or ACTIVATIONS
-    given["kv_cache"] = options.get("kv_cache") or KV_CACHE
-    return question(names, **given)
 
 
 def _temperature(option: str, text: str) -> float:
@@ -217,13 +206,7 @@ def _answer(
     governor: Kind,
     in_case: bool,
 ) -> PhoneAnswer:
-    held = _held(device.record, handset)
-    if not bool(result_of(asked, held).fits[0, 0]):
-        room_bytes = float(np.min(handset.model_memory_bytes))
-        raise RequestError(
-            f"{shown(asked.network.preset.name)} with its cache does not fit into the {units.show_in(room_bytes, 'B')} that the "
-            "handset gives a model, or into the device; expected a smaller --network, fewer --weights bits or a shorter context"
-        )
+    held = held_in(asked, device, handset)
     rated_w = float(np.max(host_of(device.record).power_cap_w))
     rate = rate_of(asked, held)
     demand_w = float(rate.power_w[-1]) if power is None else _demand_w(power, rated_w)
@@ -261,15 +244,6 @@ def _answer(
         else None,
         confidence=confidence(device, asked.network, asked.request, devices=1.0, stack=asked.stack),
     )
-
-
-def _held(device: Device, handset: Handset) -> Device:
-    """The device with no more memory than the handset gives a model."""
-    host = host_of(device)
-    first = next(iter(host.levels))
-    room = np.minimum(host.memory.capacity_bytes, handset.model_memory_bytes)
-    host = replace(host, levels={**host.levels, first: replace(host.memory, capacity_bytes=room)})
-    return host if device.kind == "accelerator" else replace(device, host=host)
 
 
 def _demand_w(power: str, rated_w: float) -> float:

@@ -12,6 +12,7 @@ from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
+from npuwatt.handset.network import Decoding
 from npuwatt.preset import library
 from npuwatt.preset.regions import find_region
 from npuwatt.record import Record
@@ -41,6 +42,7 @@ _CONSTANTS: dict[str, type[Record]] = {
     "prices": Prices,
     "embodied": Embodied,
     "planning": Planning,
+    "phone-decoding": Decoding,
 }
 _FOLDER_OF = {
     "transformer": "networks",
@@ -56,6 +58,7 @@ _FOLDER_OF = {
     "prices": "constants",
     "embodied": "constants",
     "planning": "constants",
+    "phone-decoding": "constants",
     "grid": "grids",
     "grids": "grids",
     "cim-chips": "constants",

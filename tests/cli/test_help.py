@@ -16,7 +16,7 @@ from npuwatt.preset import library
 if TYPE_CHECKING:
     from conftest import Quick, Run, Screen
 
-COMMANDS = ("", "compare", "estimate", "accuracy", "sparsity", "fleet", "phone", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
+COMMANDS = ("", "compare", "estimate", "accuracy", "sparsity", "fleet", "phone", "always-on", "sweep", "schema", "presets", "presets list", "presets show", "presets check",
             "presets path", "model", "model import", "model scan", "validate", "calibrate")  # fmt: skip
 SHARED = ("--network", "--input-len", "--output-len", "--batch", "--devices", "--weights", "--activations", "--kv-cache",
           "--mode", "--serving", "--stack", "--prefill", "--expert-parallel", "--data-parallel", "--constants", "--set",

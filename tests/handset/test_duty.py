@@ -24,7 +24,7 @@ CHECKER = Checker(energy_j=0.01, time_s=0.2, recall_fraction=0.95, false_accept_
 PROFILE = Profile(
     events_per_s=20 / DAY_S, listener=LISTENER, checkers=(CHECKER,), tokens_in_count=256.0, tokens_out_count=128.0,
     wake_energy_j=0.1, wake_time_s=0.2, awake_w=0.5, sleep_w=1e-3, is_retained=True, retention_w_per_byte=5e-12,
-    load_energy_j_per_byte=5e-10, load_rate_bytes_per_s=2e9, other_w=0.35,
+    load_energy_j_per_byte=5e-10, load_rate_bytes_per_s=2e9,
 )  # fmt: skip
 TIMER = replace(PROFILE, listener=None, checkers=())
 RESPONSE = Response(energy_j=8.0, time_s=2.0, held_bytes=6e8)
@@ -147,7 +147,7 @@ def test_columns_of_points_equal_a_loop_over_them() -> None:
     ("record", "wrong", "said"),
     [
         (PROFILE, {"events_per_s": -1.0}, "events: -1 given; expected a finite number, 0 or more"),
-        (PROFILE, {"tokens_out_count": 0.0}, "tokens_out: 0 given; expected a finite number above 0"),
+        (PROFILE, {"tokens_out_count": 0.0}, "tokens_out: 0 given; expected a whole number, 1 or more"),
         (LISTENER, {"recall_fraction": 1.1}, "recall: 1.1 given; expected a share from 0 to 1"),
         (LISTENER, {"false_accepts_per_s": 11.0}, "false_accepts: more of them than looks"),
         (CHECKER, {"false_accept_fraction": 2.0}, "false_accept: 2 given; expected a share from 0 to 1"),

@@ -130,6 +130,7 @@ def test_a_general_least_squares_solver_finds_no_better_fit() -> None:
         (TIME_S, BATTERY_K[:9], "11 times and 9 temperatures"),
         (TIME_S + 1, BATTERY_K, "the first at 0 s"),
         (TIME_S[::-1], BATTERY_K, "each reading later"),
+        (1000 * TIME_S, BATTERY_K, "too few readings in the first 2000 s to tell time constants apart"),
         (TIME_S / 10, BATTERY_K, "28.8 s of readings; expected at least 120 s"),
         (TIME_S, np.where(TIME_S == 60, np.nan, BATTERY_K), "not finite"),
     ],

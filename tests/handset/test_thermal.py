@@ -354,3 +354,17 @@ def test_steady_states_and_budgets_of_many_points_equal_a_loop_over_them() -> No
         assert states[point] == pytest.approx(alone[0], rel=1e-12)
         budget = sustainable(PHONE, rated_w=8.0, ambient_k=room, limit_k=LIMIT_K).power_w
         assert budgets[point] == pytest.approx(budget[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_that_is_watched_is_kept_from_start_to_end(kind: Kind) -> None:
+    told: dict[str, Any] = {"governor": kind, "start_k": column([300.0, 310.0]), "duration_s": 400.0}
+    skin = ran(PHONE, column([3.0, 8.0]), watched="skin", **told)
+    np.testing.assert_allclose(skin.watched_k, skin.skin_k, rtol=1e-12)
+    battery = ran(PHONE, column([3.0, 8.0]), watched="battery", series=False, **told)
+    place = tuple(PHONE.nodes).index("battery")
+    assert battery.watched_k.shape == (2, len(battery.time_s))
+    assert battery.skin_k.shape == (2, 0)
+    np.testing.assert_allclose(battery.watched_k[:, -1], battery.end_k[:, place], rtol=1e-12)
+    np.testing.assert_allclose(battery.watched_k[:, 0], [300.0, 310.0], rtol=1e-12)
+    assert ran(PHONE, 3.0, duration_s=5.0).watched_k.shape == (1, 0)

@@ -14,6 +14,7 @@ from npuwatt.datacenter.cooling import Cooling
 from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
+from npuwatt.handset.network import Decoding
 from npuwatt.preset import library
 from npuwatt.preset.evidence import QUALITIES, SPREAD
 from npuwatt.preset.load import read_yaml
@@ -69,6 +70,7 @@ def loaded(folder: str, name: str) -> Chosen[Any]:
             "prices": Prices,
             "embodied": Embodied,
             "planning": Planning,
+            "phone-decoding": Decoding,
         }
         return load_constants(name, kinds.get(name, Constants))
     if folder == "stacks":
@@ -127,6 +129,7 @@ def test_a_preset_says_what_it_is_in_its_header(folder: str, name: str) -> None:
             "prices",
             "embodied",
             "planning",
+            "phone-decoding",
         ),
     }
     assert tree["kind"] in kinds[folder]

@@ -47,19 +47,20 @@ class Question(NamedTuple):
     devices: float | None
 
 
-def questions() -> Iterator[Question]:
+def questions(shape: str) -> Iterator[Question]:
     """One sequence and many, wide numbers and narrow ones, on as few devices as hold it and on two."""
     for width in ("bf16", "fp16", "int8"):
         widths: Any = dict.fromkeys(("weights", "activations", "kv_cache"), width)
         for batch in (1.0, 300.0):
             asked = replace(Request(batch=batch, input_len=300, output_len=40), **widths)
-            yield Question("llama-3.1-8b", asked, None)
-            yield Question("llama-3.1-8b", asked, 2.0)
+            yield Question(shape, asked, None)
+            yield Question(shape, asked, 2.0)
             if batch == 1:  # state-space layers, which no unit in a memory computes
                 yield Question("nemotron-nano-9b-v2", asked, None)
 
 
-QUESTIONS = tuple(questions())
+QUESTIONS = tuple(questions("llama-3.1-8b"))
+OF_HANDSETS = tuple(questions("llama-3.2-1b"))  # what a single board holds, which has no link to another
 AGES_S = (0.0, 3600.0, 86400.0, 1.5 * 86400.0, 10 * 86400.0, 3e7)
 
 
@@ -111,14 +112,18 @@ def of_cells(record: Device) -> Answer:
     return np.concatenate([np.ravel(part) for part in found])
 
 
+def questions_of(record: Device) -> tuple[Question, ...]:
+    return OF_HANDSETS if record.kind == "crossbar" and record.host.link is None else QUESTIONS
+
+
 def answers(record: Device) -> list[Answer]:
-    return [of_cells(record), *(answer(record, asked) for asked in QUESTIONS)]
+    return [of_cells(record), *(answer(record, asked) for asked in questions_of(record))]
 
 
 def matters(record: Device, address: str, now: list[Answer]) -> bool:
     """Whether some value of a number gives some question another answer than `now`."""
     for other in others(record, address):
-        for before, asked in zip(now, (None, *QUESTIONS), strict=True):
+        for before, asked in zip(now, (None, *questions_of(record)), strict=True):
             after = answer(other, asked) if asked else of_cells(other)
             if after.shape != before.shape or not np.allclose(
                 after, before, rtol=1e-9, atol=0, equal_nan=True

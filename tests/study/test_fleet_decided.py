@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from npuwatt.preset.paths import with_values
 from npuwatt.study.fleet import Fleets, case_of, fleet
 from npuwatt.study.fleet_figures import Figures, figures
-from npuwatt.study.fleet_inputs import Ranged
 from npuwatt.study.fleet_ranking import rank
+from npuwatt.study.ranges import Ranged
 
 METRIC = "usd_per_million_tokens"
 TWINS = ("gpu", "h100-sxm")  # one device by two names
