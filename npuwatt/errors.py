@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 
 def say(line: str) -> None:
-    """A line on standard error; where nobody can hear it, that changes nothing."""
+    """A line on standard error, whatever a user's text in it holds; where nobody can hear it, that changes nothing."""
     import sys
     from contextlib import suppress
 
     with suppress(OSError):
-        print("\n".join(map(printable, line.split("\n"))), file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 class NpuwattError(Exception):
@@ -50,5 +50,5 @@ def shown(value: object, width: int = 60) -> str:
 
 
 def printable(text: str) -> str:
-    """A text with a question mark for what would move a cursor, end a line or change a colour."""
+    """The text in one line, with a question mark for each character that moves the cursor or cannot be seen."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from npuwatt.cli import options as o
-from npuwatt.cli.emit import check_format, check_output, emit, opened, write_together
+from npuwatt.cli.emit import check_format, check_output, emit, opened
 from npuwatt.cli.progress import QUIET, Progress
 from npuwatt.errors import NpuwattError, shown
 
@@ -129,15 +131,30 @@ def scan(
     _check_own(written, output)
     found = answer(checkpoint, per_channel=per_channel, exact=exact, progress=_progress(quiet))
     record = scan_record(found)
-    if written is not None:
-        write_together({written: densities_text(record)})
-    emit(record, scan_report, style=style, output=output, no_color=no_color)
+
+    def show() -> None:
+        emit(record, scan_report, style=style, output=output, no_color=no_color)
+
+    if written is None:
+        show()
+    else:
+        _beside(written, densities_text(record), show)
     from npuwatt.cli.estimate import hint
 
     if written is None:
         hint(f"npuwatt model scan {path} --densities densities.json", "writes a file for npuwatt sparsity")
     else:
         hint(f"npuwatt sparsity gpu --densities {written} --network NAME", "tells what these zeros save")
+
+
+def _beside(densities: str, text: str, show: Callable[[], None]) -> None:
+    """Write the density file unless what is shown beside it cannot be; who closes a pipe has seen enough of that."""
+    with opened(densities) as stream:
+        stream.write(text)
+        stream.flush()
+        with suppress(BrokenPipeError):
+            show()
+            sys.stdout.flush()
 
 
 def _check_kept(option: str, target: str | None, files: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.inference import Inference
-from npuwatt.study.modes import answered
+from npuwatt.study.modes import UNREAL, answered, check_finite
 from npuwatt.study.phases import PhaseTable, phases_of
 from npuwatt.study.question import Options, Question, check_dealt, is_one_device, question
 from npuwatt.study.scenario import Chosen
@@ -104,19 +104,11 @@ def answer_of(asked: Question, device: Chosen[Device]) -> Answer:
     try:
         with np.errstate(all="ignore"):
             result = answered(asked, device.record)
-            spent_j, request_s = result.total_j, result.request_s
-        if (
-            bool(result.fits[0, 0])
-            and not (np.isfinite(spent_j) & np.isfinite(request_s) & (request_s > 0)).all()
-        ):
-            raise RequestError("has no finite answer; expected numbers nearer to those of a real device")
-        with np.errstate(all="ignore"):
+            check_finite(result)
             phases = phases_of(asked, device.record, result)
             exactness, told = _of_cells(asked, device, result, phases)
     except OverflowError:
-        raise RequestError(
-            f"device {device.typed!r} has no finite answer; expected numbers nearer to those of a real device"
-        ) from None
+        raise RequestError(f"device {device.typed!r} {UNREAL}") from None
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     return Answer(
