@@ -277,7 +277,7 @@ def _chunk(
         "watched_k": np.empty((periods + 1 if watched else 0, points)),
     }
     kept["skin_k"][:1], kept["die_k"][:1], kept["watched_k"][:1] = skin, die, started[:, 0]
-    reaches[skin >= limit_rise] = 0.0
+    reaches[started[:, 0] >= limit_rise] = 0.0
     for period in range(periods):
         power = law.allowed_w(skin[:, np.newaxis] + room, demand)[:, 0]
         leaked = np.maximum(leaking, -power) - modes.leak_slope_w_per_k * die

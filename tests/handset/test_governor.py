@@ -9,6 +9,7 @@ from npuwatt.arrays import Array, column
 from npuwatt.errors import NpuwattError
 from npuwatt.handset.governor import ByAllocator, ByTrips, Free
 from npuwatt.handset.network import Allocator, Trip, Trips
+from npuwatt.record import replace
 
 TRIPS = Trips(
     steps=(Trip(temperature_k=312.0, power_fraction=0.8), Trip(temperature_k=316.0, power_fraction=0.5)),
@@ -61,6 +62,20 @@ def test_the_allocator_forgets_its_sum_below_its_switch_on_temperature() -> None
     assert law.allowed_w(one(315.0), one(9.0))[0, 0] == pytest.approx(2.2)
     law.allowed_w(one(309.0), one(9.0))
     assert law.allowed_w(one(315.0), one(9.0))[0, 0] == pytest.approx(2.5)
+
+
+def test_a_skin_that_warms_takes_power_away_and_one_that_cools_gives_it_back() -> None:
+    """Linux, power_allocator.rst: k_d times the error less the one before. By hand, at 2 K and 3 K below the limit."""
+    law = ByAllocator(replace(ALLOCATOR, derivative_gain_w_per_k=0.3), LIMIT_K)
+    allowed = [float(law.allowed_w(one(skin), one(9.0))[0, 0]) for skin in (312.0, 313.0, 313.0, 312.0)]
+    assert allowed == pytest.approx([2.5 + 3.0, 2.5 + 2.0 - 0.3, 2.5 + 2.0, 2.5 + 3.0 + 0.3])
+
+
+def test_only_errors_below_the_cutoff_are_summed() -> None:
+    """By hand: of 4, 2 and 1 K below the limit, with a cutoff of 3 K, the last two."""
+    law = ByAllocator(replace(ALLOCATOR, integral_cutoff_k=3.0), LIMIT_K)
+    allowed = [float(law.allowed_w(one(skin), one(9.0))[0, 0]) for skin in (311.0, 313.0, 314.0)]
+    assert allowed == pytest.approx([2.5 + 4.0, 2.5 + 2.0 + 0.2, 2.5 + 1.0 + 0.3])
 
 
 def test_the_sum_of_the_allocator_does_not_wind_up() -> None:

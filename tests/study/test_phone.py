@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from npuwatt.arrays import column
 from npuwatt.errors import RequestError
+from npuwatt.handset.thermal import sustainable
 from npuwatt.preset.paths import with_value
+from npuwatt.record import replace
 from npuwatt.study.confidence import Confidence
 from npuwatt.study.phone import Phone, PhoneAnswer, phone
 from npuwatt.study.phone_claim import peak_claim
@@ -97,6 +100,30 @@ def test_a_chip_never_draws_more_than_its_power_cap() -> None:
     assert ranges.ends["tokens_per_s"][0] == pytest.approx(10 * (8 / 3 - 0.5))
 
 
+@pytest.mark.parametrize(
+    ("is_given", "demand_w", "worth_w"), [(False, 6.0, 3.0), (True, 3.0, 1.5)], ids=["own", "given"]
+)
+def test_a_chip_that_draws_twice_as_much_for_its_work_does_half_of_it_at_the_same_watts(
+    is_given: bool, demand_w: float, worth_w: float
+) -> None:
+    """By hand: 10 tokens a second for each watt over 0.5 W, of watts that are worth half."""
+    work = replace(WORK, demand_w=3.0, is_given=is_given)
+    twice = Case(handset=CHOSEN.record, power_ratio=2.0)
+    told = figures(twice, replace(SESSION, governor="none"), work).values
+    lasting_w = float(told["steady_w"][0, 0])
+    assert told["demand_w"] == demand_w
+    assert told["tokens_per_s"] == pytest.approx(10 * (worth_w - 0.5))
+    assert told["tokens_in_300_s"] == pytest.approx(3000 * (worth_w - 0.5))
+    assert told["steady_tokens_per_s"] == pytest.approx(10 * (min(lasting_w, demand_w) / 2 - 0.5))
+
+
+def test_no_work_is_done_beyond_what_is_demanded() -> None:
+    """By hand: 1 W, of the 2 W and more that could last, makes 10 x 0.5 tokens a second."""
+    told = figures(Case(handset=CHOSEN.record), SESSION, replace(WORK, demand_w=1.0)).values
+    assert told["steady_w"] > 2.0
+    assert told["steady_tokens_per_s"] == pytest.approx(5.0)
+
+
 def test_a_number_set_by_hand_has_no_range() -> None:
     _, before = asked()
     _, after = asked("handset.surface.spreading=0.75")
@@ -141,10 +168,36 @@ def test_a_battery_feeds_a_constant_chip_and_the_rest() -> None:
     assert value(found, "tokens_per_charge") == pytest.approx(rate * 15.4 * 0.9 / 2.0 * 3600)
 
 
+def test_a_battery_feeds_what_leaks_too() -> None:
+    """All heat that comes into the handset in half an hour comes out of its battery."""
+    _, own = asked(ambient="35degC", governor="none")
+    heat_j = float(own.figures.course.in_j[0, 0])
+    _, found = asked(
+        f"handset.battery.energy={heat_j!r}J", "handset.battery.efficiency=1", ambient="35degC", governor="none"
+    )  # fmt: skip
+    assert value(found, "battery_life_s") == pytest.approx(1800.0, rel=1e-4)
+
+
 def test_throttling_makes_a_battery_last() -> None:
     _, free = asked(governor="none")
     _, held = asked(governor="allocator")
     assert value(held, "battery_life_s") > 1.5 * value(free, "battery_life_s")
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "told"),
+    [
+        ("llama-3.2-1b", "handset.model_memory=600MB", "the 600 MB that the handset gives a model; expected"),
+        ("llama-3.1-70b", "handset.model_memory=8GB", "the 8 GB that the handset gives a model, nor into the device alone;"),
+    ],
+)  # fmt: skip
+def test_a_network_has_to_fit_into_what_the_handset_gives_a_model(
+    network: str, given: str, told: str
+) -> None:
+    """Weights by hand: 1.24e9 parameters of half a byte are 0.62 GB, which a chip with 16 GiB holds; 70e9 are 35 GB."""
+    with pytest.raises(RequestError, match=f"'{network}' with its cache does not fit into {told}"):
+        asked(given, network=network)
+    asked("handset.model_memory=1GB", network="llama-3.2-1b")
 
 
 # The claim about a share of peak
@@ -172,6 +225,33 @@ def test_a_peak_that_is_sought_is_just_the_one_that_the_sentence_is_true_for() -
                 cap, f"handset.surface.spreading={spreading}", power=power, limit="42degC"
             )  # fmt: skip
             assert (value(found, "reaching_ratio") >= 1) == stays
+
+
+@pytest.mark.parametrize("in_case", [False, True])
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_share_of_a_steady_peak_is_what_a_chip_of_that_peak_may_draw_for_ever(
+    share: float, in_case: bool
+) -> None:
+    claim = claimed(share=share, in_case=in_case)
+    count = len(claim.rooms_k)
+    spreading = column(np.repeat(claim.spreading_fraction, count))
+    most = sustainable(
+        replace(CHOSEN.record, surface=replace(CHOSEN.record.surface, spreading_fraction=spreading)),
+        rated_w=column(claim.steady_peak_w.ravel()), ambient_k=column(np.tile(claim.rooms_k, 3)), limit_k=315.15,
+        in_case=in_case,
+    )  # fmt: skip
+    assert np.any(most.power_w > 0)
+    assert share * claim.steady_peak_w.ravel() == pytest.approx(most.power_w.ravel(), rel=1e-4, abs=1e-4)
+
+
+def test_the_claim_is_about_what_was_asked() -> None:
+    found, _ = asked(
+        power="30%", ambient="10degC", limit="41degC", minutes=7.0, in_case=True, start="20degC", claims=True
+    )
+    told = claimed(share=0.3, room_k=283.15, limit_k=314.15, session_s=420.0, in_case=True)
+    assert found.claim.rooms_k == told.rooms_k
+    np.testing.assert_array_equal(found.claim.session_peak_w, told.session_peak_w)
+    np.testing.assert_array_equal(found.claim.steady_peak_w, told.steady_peak_w)
 
 
 def test_at_high_peaks_the_die_binds_before_the_skin() -> None:
