@@ -6,23 +6,24 @@ from collections.abc import Iterable
 
 
 def say(line: str) -> None:
-    """A line on standard error; where nobody can hear it, that changes nothing."""
+    """A line on standard error, whatever a user's text in it holds; where nobody can hear it, that changes nothing."""
     import sys
     from contextlib import suppress
 
     with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 class NpuwattError(Exception):
     """A fault that whoever runs npuwatt can mend.
 
-    `faults` holds one line for each: where, what was given, what would be accepted.
+    `faults` holds one line for each, whatever characters a path in it has: where, what was given, what would be
+    accepted.
     """
 
     def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+        self.faults = tuple(map(printable, faults))
+        super().__init__("\n".join(self.faults))
 
 
 class PresetError(NpuwattError):
@@ -45,4 +46,9 @@ def shown(value: object, width: int = 60) -> str:
     """A user's text quoted for an error line: one line, printable, never longer than `width`."""
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= width else text[: width - 1] + "…"
-    return "'" + "".join(c if c.isprintable() else "?" for c in text) + "'"
+    return f"'{printable(text)}'"
+
+
+def printable(text: str) -> str:
+    """The text in one line, with a question mark for each character that moves the cursor or cannot be seen."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -8,6 +8,7 @@ import re
 from npuwatt.errors import NpuwattError, shown
 
 OPS_PER_MAC = 2.0
+ZERO_C_K = 273.15
 
 # What one unit is worth in SI, and its dimension. 1 MAC is 2 OP or 2 FLOP; a rate may be written per second at once.
 _UNITS: dict[str, tuple[float, str]] = {
@@ -179,8 +180,8 @@ def parse(text: str | float, suffix: str) -> float:
     if match is None:
         raise NpuwattError(f"{shown(text)} is not a finite number; expected one like '4 {example}'")
     number, unit = float(match[1]), match[2]
-    if suffix == "_k" and unit == "degC":  # the one unit whose zero lies elsewhere
-        number, unit = number + 273.15, "K"
+    if suffix == "_k" and unit in ("degC", "°C"):  # the one unit whose zero lies elsewhere
+        number, unit = number + ZERO_C_K, "K"
     if not unit and dimension != "1":
         raise NpuwattError(f"{shown(text)} has no unit; expected a unit like {example}")
     found = _unit(unit)
@@ -220,8 +221,10 @@ def show_time(time_s: float, digits: int = 3) -> str:
     return show(time_s, "_s", digits)
 
 
-def show_usual(value: float, unit: str) -> str:
+def show_usual(value: float, unit: str, *, is_celsius: bool = False) -> str:
     """An SI number in the unit of the field: rates in OPS (two to a MAC), energy of movement per bit, tariffs per kWh, of an electron in eV."""
+    if is_celsius:
+        return f"{value - ZERO_C_K:.4g} degC"
     if unit == "s" and value >= 2 * _UNITS["day"][0]:
         return show_time(value)
     scale, usual = _USUAL.get(unit, (1.0, unit))

@@ -98,8 +98,8 @@ def _tensor(here: str, entry: Any) -> TensorDensity:
         return entry.get(key)
 
     shape = given("shape", _is_shape(entry.get("shape")), "two or three lengths")
-    axis = given("input_axis", entry.get("input_axis") in (0, 1), "0 or 1")
-    op = given("op", isinstance(entry.get("op"), str | None), "an op's name or null")
+    axis = given("input_axis", _is_axis(entry.get("input_axis")), "0 or 1")
+    op = given("op", entry.get("op") is None or _is_name(entry["op"]), "an op's name or null")
     shares = given(
         "conformity", _are_shares(entry.get("conformity")), "shares from 0 to 1, or null, by pattern"
     )
@@ -112,15 +112,23 @@ def _tensor(here: str, entry: Any) -> TensorDensity:
         is_right = isinstance(channels, list) and len(channels) == inputs and all(map(_is_share, channels))
         given("density_by_input", is_right, f"null, or {inputs} shares from 0 to 1")
     return TensorDensity(
-        name=given("name", isinstance(entry.get("name"), str), "a tensor's name"),
+        name=given("name", _is_name(entry.get("name")), "a tensor's name"),
         shape=tuple(shape),
-        dtype=given("dtype", isinstance(entry.get("dtype"), str), "a number type"),
+        dtype=given("dtype", _is_name(entry.get("dtype")), "a number type"),
         input_axis=int(axis),
         op=op,
         density_fraction=density,
         conformity_fraction=shares,
         by_input_fraction=None if channels is None else np.array(channels, dtype=np.float64),
     )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_axis(value: Any) -> bool:
+    return value in (0, 1) and isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_share(value: Any) -> bool:

@@ -223,6 +223,8 @@ def _gptq_or_awq(name: str, parts: Parts, told: Told) -> Matrix:
     if len(scales.shape) != 2 or len(packed.shape) != 2:
         raise LayoutError("codes or scales that are no matrix")
     groups, outputs = scales.shape
+    if outputs % 8:  # eight zero points a word, and in AWQ eight codes
+        raise LayoutError("packed codes whose outputs are no multiple of 8")
     _check_words(points, (groups, outputs // 8))
     zeros = _nibbles(points.words().reshape(points.shape))
     if packed.shape[1] == outputs and packed.shape[0] > 0:
@@ -265,9 +267,6 @@ def _four_bits(
     codes: Callable[[slice], Words],
 ) -> Matrix:  # fmt: skip
     """Codes less their zero codes: `zeros` (groups, outputs) by the group `of_input` (inputs,), or 8 everywhere."""
-
-    if layout in ("gptq", "awq") and outputs % 8:  # eight codes a word
-        raise LayoutError("packed codes whose outputs are no multiple of 8")
 
     def chunks() -> Iterator[Words]:
         for here in _steps(outputs, len(of_input)):

@@ -19,6 +19,7 @@ ABSOLUTE = {"1e-3": 1e-3, "1e-2": 1e-2}
 IN_SIGMAS = {"0.1 sigma": 0.1, "0.5 sigma": 0.5, "0.6745 sigma": 0.6745, "1 sigma": 1.0}
 OF_LARGEST = {"1 % of largest": 0.01, "5 % of largest": 0.05, "10 % of largest": 0.1}
 QUANTISED = {"int8 g128": (127, 128), "int4 g32": (7, 32), "int4 g128": (7, 128)}  # largest code, group
+PRUNED = ("2:4", "4:8", "50 %")
 
 Part: TypeAlias = tuple[npt.NDArray[np.float32], int]
 """Magnitudes (G, width), one row a group along the input dimension, and how many of them are finite weights.
@@ -32,7 +33,7 @@ Parts: TypeAlias = Callable[[], Iterable[Part]]
 class Magnitudes(Record):
     """Magnitudes of the finite weights of a tensor, or of several; shares are 0 where there are none.
 
-    Keys are those of ABSOLUTE, IN_SIGMAS, OF_LARGEST and QUANTISED; pruned are "2:4", "4:8" and "50 %".
+    Keys are those of ABSOLUTE, IN_SIGMAS, OF_LARGEST, QUANTISED and PRUNED.
     """
 
     elements: int  # finite weights that the shares speak for
@@ -61,9 +62,14 @@ def magnitudes(parts: Parts, *, elements: int, largest: float) -> Magnitudes:
         **ABSOLUTE,
         **{name: factor * math.sqrt(mean_square) for name, factor in IN_SIGMAS.items()},
         **{name: factor * largest for name, factor in OF_LARGEST.items()},
-        "50 %": _ranked(parts, invented + sampled // 2, of=invented + sampled),
     }
-    counts, norms = _below(parts, limits)
+    if invented + sampled <= FEW:
+        ordered = np.sort(np.concatenate([x.ravel() for x, _ in parts()] or [np.empty(0, np.float32)]))
+        limits["50 %"] = float(ordered[invented + sampled // 2]) if sampled else 0.0
+        counts, norms = _below_in_order(ordered, limits)
+    else:
+        limits["50 %"] = _ranked(parts, invented + sampled // 2, of=invented + sampled)
+        counts, norms = _below(parts, limits)
     median, half = limits.pop("50 %"), invented + sampled // 2
     removed["50 %"] = (
         norms["50 %"] + (half - counts["50 %"]) * median**2
@@ -78,7 +84,7 @@ def magnitudes(parts: Parts, *, elements: int, largest: float) -> Magnitudes:
         },
         below_norm_fraction={name: _share(norms[name], norm) for name in limits},
         quantised_zero_fraction={name: _share(zeros[name] - invented, sampled) for name in QUANTISED},
-        pruned_norm_fraction={name: _share(removed[name], norm) for name in ("2:4", "4:8", "50 %")},
+        pruned_norm_fraction={name: _share(removed[name], norm) for name in PRUNED},
     )
 
 
@@ -89,13 +95,9 @@ def merged_magnitudes(several: Sequence[Magnitudes]) -> Magnitudes:
 
     def weighted(name: str, weights: Sequence[float]) -> dict[str, float]:
         shares: list[dict[str, float]] = [getattr(one, name) for one in several]
-        whole = sum(weights)
-        return {
-            key: _share(
-                sum(share[key] * weight for share, weight in zip(shares, weights, strict=True)), whole
-            )
-            for key in shares[0]
-        }
+        each = np.array([[*share.values(), 1.0] for share in shares]) * np.array(weights)[:, np.newaxis]
+        *sums, whole = np.add.reduce(each).tolist()  # added up in one order, so that shares of 1 stay 1
+        return {key: _share(part, whole) for key, part in zip(shares[0], sums, strict=True)}
 
     return Magnitudes(
         elements=sum(elements),
@@ -186,8 +188,6 @@ def _ranked(parts: Parts, rank: int, *, of: int) -> float:
     """The magnitude that `rank` others lie below or beside: bits of positive floats order as the floats do."""
     if rank >= of:
         return 0.0
-    if of <= FEW:
-        return float(np.sort(np.concatenate([x.ravel() for x, _ in parts()]))[rank])
     upper, lower = np.zeros(2**16, np.int64), np.zeros(2**16, np.int64)
     for x, _ in parts():
         upper += np.bincount(x.view(np.uint32).ravel() >> 16, minlength=2**16)
@@ -217,8 +217,20 @@ def _below(parts: Parts, limits: dict[str, float]) -> tuple[dict[str, int], dict
     )
 
 
+def _below_in_order(
+    ordered: npt.NDArray[np.float32], limits: dict[str, float]
+) -> tuple[dict[str, int], dict[str, float]]:
+    """The same of few magnitudes in ascending order."""
+    places = np.searchsorted(ordered, np.array(list(limits.values()), np.float32))
+    norms = np.concatenate([[0.0], np.cumsum(np.square(ordered, dtype=np.float64))])[places]
+    return (
+        dict(zip(limits, places.tolist(), strict=True)),
+        dict(zip(limits, norms.tolist(), strict=True)),
+    )
+
+
 def _squared_norm(x: npt.NDArray[np.float32]) -> float:
-    return float(np.square(x, dtype=np.float64).sum())
+    return float(np.add.reduce(np.square(x, dtype=np.float64), axis=None))
 
 
 def _share(part: float, whole: float) -> float:

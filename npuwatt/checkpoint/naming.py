@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from npuwatt.checkpoint.layouts import LayoutError, Matrix, Unread
+from npuwatt.errors import NpuwattError, shown
 from npuwatt.record import Record
 
 EMBEDDING, HEAD = "embedding", "lm_head"
@@ -55,8 +56,19 @@ def placed(
 
     Tables that are only looked up (positions, token types) are left out. An embedding without a head beside it is its
     own head, unless the config.json says otherwise or the network is an encoder.
+
+    Raises
+    ------
+    NpuwattError
+        If two matrices are named as the weights of one module.
     """
-    modules = {matrix.name.removesuffix(".weight"): matrix for matrix in matrices}
+    modules: dict[str, Matrix] = {}
+    for matrix in matrices:
+        other = modules.setdefault(matrix.name.removesuffix(".weight"), matrix)
+        if other is not matrix:
+            raise NpuwattError(
+                f"{shown(matrix.name)}: stands beside {shown(other.name)}; expected one of them, as both name one module"
+            )
     ops = {module: op_of(module) for module in modules if not is_looked_up(module)}
     is_latent = "kv_down" in ops.values()
     is_transposed = any(

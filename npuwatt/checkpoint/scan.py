@@ -91,7 +91,10 @@ def scan(
     told = checkpoint.config.get("quantization_config")
     found, others = matrices(checkpoint.tensors, told if isinstance(told, dict) else {})
     whole = [one for one in found if isinstance(one, Matrix)]
-    chosen, unread, notes = placed(whole, checkpoint.config)
+    try:
+        chosen, unread, notes = placed(whole, checkpoint.config)
+    except NpuwattError as error:
+        raise NpuwattError(f"{checkpoint.path}: {error}") from error
     looked_up = len(whole) - len(chosen) - len(unread)
     unread += [one for one in found if isinstance(one, Unread)]
     total, done = sum(one.matrix.size_bytes for one in chosen), 0

@@ -31,6 +31,9 @@ FEW = 2**13  # patterns that are looked up one by one; of more, each of the 2**1
 _BITS_SET = (
     np.unpackbits(np.arange(2**BLOCK, dtype=np.uint16).view(np.uint8)).reshape(-1, BLOCK).sum(1, np.uint8)
 )
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1)
+# Of each pattern of 8, how many of its groups of M hold 0, 1, ... M non-zeros: (256, M + 1).
+_HELD = {m: (_BITS.reshape(256, -1, m, 1).sum(2) == np.arange(m + 1)).sum(1) for m in GROUPS if m < BLOCK}
 
 
 class TensorStatistics(Record):
@@ -243,10 +246,10 @@ class _Scan:
         padding = self.padded - (rows * columns - self.full)
         groups = {}
         for m in reversed(GROUPS):
-            counts[0] -= padding // m
-            counts[m] += self.full // m
-            groups[m] = tuple(counts.tolist()) if self.shape[self.input_axis] % m == 0 else (0,) * (m + 1)
-            counts, patterns = _by_bits_set(patterns), _halves(patterns)
+            held = counts if m == BLOCK else patterns @ _HELD[m]
+            held[0] -= padding // m
+            held[m] += self.full // m
+            groups[m] = tuple(held.tolist()) if self.shape[self.input_axis] % m == 0 else (0,) * (m + 1)
         zero_rows = rows - int(np.count_nonzero(self.used_rows))
         column_bits = np.unpackbits(self.used_columns.view(np.uint8), bitorder="little")[:columns]
         zero_columns = columns - int(np.count_nonzero(column_bits))
@@ -301,6 +304,8 @@ def _transposed(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
 
 def _give_back(words: Words) -> None:
     """Let the system drop pages of a read-only file mapping from memory; they can be read again."""
+    if words.nbytes < mmap.PAGESIZE:  # of a small tensor, whose mapping ends with it
+        return
     mapping: Any = words
     while isinstance(mapping, np.ndarray):
         mapping = mapping.base

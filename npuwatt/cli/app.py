@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from npuwatt.cli.kept import keeping
 from npuwatt.errors import NpuwattError, say
 
 _ABOUT = """What a token costs, in joules and seconds, on a GPU, an NPU or a processing-in-memory board.
@@ -85,10 +86,10 @@ def build(wanted: str | None) -> typer.Typer:
             group = import_module(place)
             part = typer.Typer(name=name, help=group.ABOUT, no_args_is_help=True, context_settings=_SETTINGS)
             for command in group.COMMANDS:
-                part.command(command.__name__.rstrip("_"))(command)
+                part.command(command.__name__.rstrip("_"))(keeping(command))
             app.add_typer(part)
         else:
-            app.command(name)(getattr(import_module(place), name.replace("-", "_")))
+            app.command(name)(keeping(getattr(import_module(place), name.replace("-", "_"))))
     if wanted not in COMMANDS:
         app.command("help", help="Show the help of a command, as -h does.")(_help)
     return app

@@ -182,7 +182,22 @@ def _written_beside(path: str, text: str) -> str:
 def _temporary(path: str) -> tuple[int, str]:
     import tempfile
 
+    _end_by_signals()
     return tempfile.mkstemp(dir=os.path.dirname(path), prefix=".npuwatt-", suffix=".part")
+
+
+def _end_by_signals() -> None:
+    """From here on, who is told to end takes its unfinished file away first, as after Ctrl-C."""
+    import signal
+    import threading
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)  # as a shell tells it
+
+    if threading.current_thread() is threading.main_thread():
+        for one in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(one) == signal.SIG_DFL:  # nohup stays nohup
+                signal.signal(one, end)
 
 
 def _mode(path: str) -> int:

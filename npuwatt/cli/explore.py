@@ -77,6 +77,7 @@ def sweep(
       npuwatt sweep gpu npu --vary request.batch=1..64:7log
       npuwatt sweep gpu --vary devices.gpu.levels.dram.bandwidth=2TB/s..8TB/s:4 --vary request.batch=1,8,64
       npuwatt sweep gpu --vary request.batch=1..512:512 --best energy_per_output_token_j --top 3
+      npuwatt sweep sparse-npu --vary request.density=0.1..1:10 --vary request.activation_density=50%,100%
       npuwatt sweep gpu --serving --batch 32 --vary stack.sequence_time=0us..60us:5
       npuwatt sweep crossbar --per-macro --vary devices.crossbar.arrays.adc.bits=4..9:6 --best array_snr_db
       npuwatt sweep gpu --vary devices.gpu.power_cap=300W..700W:401 --dry-run

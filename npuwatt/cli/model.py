@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from npuwatt.cli import options as o
-from npuwatt.cli.emit import check_format, check_output, emit, opened, write_together
+from npuwatt.cli.emit import check_format, check_output, emit, opened
 from npuwatt.cli.progress import QUIET, Progress
 from npuwatt.errors import NpuwattError, shown
 
@@ -102,7 +104,7 @@ def scan(
     path: _CHECKPOINT,
     per_channel: _PER_CHANNEL = False,
     exact: _EXACT = False,
-    densities: _DENSITIES = None,
+    written: _DENSITIES = None,
     quiet: QUIET = False,
     style: o.FORMAT = None,
     as_json: o.JSON = False,
@@ -118,26 +120,41 @@ def scan(
     """
     style = check_format(style, as_json)
     check_output(output)
-    check_output(densities, "--densities")
+    check_output(written, "--densities")
     from npuwatt.checkpoint.scan import scan as answer
     from npuwatt.checkpoint.sources import open_checkpoint
     from npuwatt.report.scan import densities_text, scan_record, scan_report
 
     checkpoint = open_checkpoint(path, _read_pickled)
-    for option, target in (("--output", output), ("--densities", densities)):
+    for option, target in (("--output", output), ("--densities", written)):
         _check_kept(option, target, checkpoint.files)
-    _check_own(densities, output)
+    _check_own(written, output)
     found = answer(checkpoint, per_channel=per_channel, exact=exact, progress=_progress(quiet))
     record = scan_record(found)
-    if densities is not None:
-        write_together({densities: densities_text(record)})
-    emit(record, scan_report, style=style, output=output, no_color=no_color)
+
+    def show() -> None:
+        emit(record, scan_report, style=style, output=output, no_color=no_color)
+
+    if written is None:
+        show()
+    else:
+        _beside(written, densities_text(record), show)
     from npuwatt.cli.estimate import hint
 
-    if densities is None:
+    if written is None:
         hint(f"npuwatt model scan {path} --densities densities.json", "writes a file for npuwatt sparsity")
     else:
-        hint(f"npuwatt sparsity gpu --densities {densities} --network NAME", "tells what these zeros save")
+        hint(f"npuwatt sparsity gpu --densities {written} --network NAME", "tells what these zeros save")
+
+
+def _beside(densities: str, text: str, show: Callable[[], None]) -> None:
+    """Write the density file unless what is shown beside it cannot be; who closes a pipe has seen enough of that."""
+    with opened(densities) as stream:
+        stream.write(text)
+        stream.flush()
+        with suppress(BrokenPipeError):
+            show()
+            sys.stdout.flush()
 
 
 def _check_kept(option: str, target: str | None, files: tuple[str, ...]) -> None:

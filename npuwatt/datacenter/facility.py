@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -87,6 +88,30 @@ class Facility(Record):
             require.within(1.0, MOST_PUE, pue=self.pue_ratio)
         if self.coolant_k is not None:
             require.positive(coolant=self.coolant_k)
+
+
+def hall_faults(facility: Facility, cooling: Cooling) -> tuple[str, ...]:
+    """What a hall asks for and a table of cooling does not have, a line each: a name, or a coolant that warm."""
+    faults: list[str] = []
+    tables: tuple[tuple[str, str, Mapping[str, object]], ...] = (
+        ("rung", facility.rung, cooling.rungs),
+        ("climate", facility.climate, cooling.free_cooling_fraction),
+        ("water", facility.water, cooling.water),
+    )
+    for what, name, known in tables:
+        try:
+            one_of(what, name, known)
+        except NpuwattError as error:
+            faults += error.faults
+    rung = cooling.rungs.get(facility.rung)
+    if rung is not None and facility.coolant_k is not None:
+        given_k, most_k = float(np.max(facility.coolant_k)), float(np.min(rung.most_coolant_k))
+        if given_k > most_k:
+            faults.append(
+                f"coolant: {given_k - 273.15:.6g} degC given; expected at most {most_k - 273.15:.6g} degC, "
+                f"the warmest of {facility.rung}"
+            )
+    return tuple(faults)
 
 
 def rung_of(facility: Facility, cooling: Cooling) -> Rung:

@@ -22,10 +22,14 @@ class Server(Record):
     """What a server takes beside its components. PUE sees none of it: it counts as IT."""
 
     fan_fraction: Real  # of the components' power, where air carries all heat
+    rated_components_w: (
+        Real  # that the converters' standing power belongs to; of other servers it is the same share
+    )
     converters: tuple[Converter, ...]  # the one beside the components first
 
     def __post_init__(self) -> None:
         require.share(fan=self.fan_fraction)
+        require.positive(rated_components=self.rated_components_w)
 
 
 def server_input_w(server: Server, *, components_w: Real, liquid_fraction: Real = 0.0) -> Real:
@@ -49,6 +53,11 @@ def itue(server: Server, *, components_w: Real, liquid_fraction: Real = 0.0) -> 
     Patterson et al., TUE, a new energy-efficiency metric applied at ORNL's Jaguar, ISC, 2013.
     """
     return server_input_w(server, components_w=components_w, liquid_fraction=liquid_fraction) / components_w
+
+
+def rated_itue(server: Server, *, liquid_fraction: Real = 0.0) -> Real:
+    """ITUE of a server of any size at its rating; scalar or (P, 1)."""
+    return itue(server, components_w=server.rated_components_w, liquid_fraction=liquid_fraction)
 
 
 def tue(itue_ratio: Real, pue_ratio: Real) -> Real:

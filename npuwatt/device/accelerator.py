@@ -278,8 +278,11 @@ def _as_measured(costs: OpCosts, dense: OpCosts, work: ZeroWork, headroom_w: Rea
     held = least_s > costs.time_s
     took_s = np.where(costs.time_s > 0, costs.time_s, 1.0)  # sums over one device take none
     slower = np.where(held, least_s, costs.time_s) / took_s
-    limits_s = {name: seconds * slower for name, seconds in costs.limits_s.items()}
-    return replace(costs, time_s=costs.time_s * slower, limits_s=limits_s)
+    time_s, timed = costs.time_s * slower, work.speedup_ratio > 0
+    # Before the others, which are slowed as much: of equal times the first one counts.
+    limits_s = {"kernels": np.where(held & timed, time_s, 0.0), "power": np.where(held & ~timed, time_s, 0.0)}
+    limits_s |= {name: seconds * slower for name, seconds in costs.limits_s.items()}
+    return replace(costs, time_s=time_s, limits_s=limits_s)
 
 
 def _metadata_j(chip: Accelerator, ops: OpTable, work: ZeroWork) -> tuple[Array, Array]:

@@ -14,8 +14,8 @@ COMPONENTS = ("arithmetic", "conversion", "on_chip", "dram", "links", "overhead"
 control and voltage regulators; and what is drawn all the time."""
 LOSSES = ("metadata", "imbalance", "kernels")
 """What keeps zeros from saving time: bytes that say where they are, lanes that wait, and imperfect skipping or kernels."""
-LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "power", "software")
-"""What can set the time."""
+LIMITS = ("compute", "memory", "on_chip", "link", "conversion", "kernels", "power", "software")
+"""What can set the time; kernels: those of zeros, where they are as slow as was measured."""
 
 
 class OpCosts(Record):
@@ -87,7 +87,7 @@ def phase_costs(
         energy_j["on_chip"] = energy_j.get("on_chip", zero) + devices * clocks_power_w * time_s
     capped = busy_s > unlimited_s * (1 + 1e-9)  # then nothing but the cap sets the time
     limit_s = {name: np.where(capped, 0.0, seconds) for name, seconds in limit_s.items()}
-    limit_s["power"] = np.where(capped, busy_s, 0.0)
+    limit_s["power"] = np.where(capped, busy_s, limit_s.get("power", zero))
     if np.any(overhead_s) or np.any(host_s):
         limit_s["software"] = np.where(capped, 0.0, overhead_s) + host_s
     return PhaseCosts(

@@ -24,9 +24,11 @@ from npuwatt.workload.request import MOST_BATCH, MOST_TOKENS, Request
 if TYPE_CHECKING:
     from npuwatt.device.stack import Stack
     from npuwatt.study.serving import Serving
+    from npuwatt.workload.density import Zeros
 
 CHUNK = 32_768
 _LENGTHS = {"batch": MOST_BATCH, "input_len": MOST_TOKENS, "output_len": MOST_TOKENS}
+_SHARES = {"density": "weight_density", "activation_density": "activation_density"}  # and the fields of Zeros
 MACRO = (
     "array_ops_per_j", "array_ops_per_s_m2", "array_area_m2", "array_snr_db", "array_snr_after_1_day_db",
     "array_snr_after_1_year_db",
@@ -189,8 +191,8 @@ def sweep(
     names
         Devices by preset name, alias or path.
     vary
-        `ADDRESS=SPEC` texts; an address is devices.<name>.<path>, request.<batch|input_len|output_len> or, in
-        serving, stack.<path>; a spec is `a,b,c`, `lo..hi:N` or `lo..hi:Nlog`, with units. Several make a grid.
+        `ADDRESS=SPEC` texts; an address is devices.<name>.<path>, request.<batch|input_len|output_len|density|
+        activation_density> or, in serving, stack.<path>; a spec is `a,b,c`, `lo..hi:N` or `lo..hi:Nlog`, with units. Several make a grid.
     pair
         Take the values of all addresses in step instead of as a grid.
     best, top
@@ -224,6 +226,7 @@ def sweep(
     if not vary:
         raise RequestError("--vary: nothing to vary; expected ADDRESS=SPEC, as in request.batch=1..64:7log")
     points = Points(axes=tuple(_axis(asked, text) for text in vary), is_zip=pair)
+    asked = _with_zeros_to_vary(asked, points.axes, options.get("pattern"))
     corners = points.corners()
     for device in asked.devices:
         try:
@@ -231,7 +234,8 @@ def sweep(
             check_dealt(asked.sharing, request)
             if asked.stack is not None:
                 stack_over(asked.stack.record, points.axes, corners)
-            result_of(asked, device.record)
+            with np.errstate(all="ignore"):  # what overflows has no value, and its rows say so
+                result_of(asked, device.record)
         except NpuwattError as error:
             raise RequestError(*(f"--vary on {device.typed!r}: {fault}" for fault in error.faults)) from error
     return Sweep(question=asked, points=points, best=best, top=top, per_macro=per_macro)
@@ -243,16 +247,7 @@ def _axis(asked: Question, text: str) -> Axis:
     if not equals or not spec.strip():
         raise RequestError(f"--vary {shown(text)}: expected ADDRESS=SPEC, as in request.batch=1..64:7log")
     if address.startswith("request."):
-        name = address.removeprefix("request.")
-        if name not in _LENGTHS:
-            near = did_you_mean(name, _LENGTHS) or f"; expected one of {', '.join(_LENGTHS)}"
-            raise RequestError(f"--vary: {shown(address)} is not a number to vary{near}")
-        if name != "batch" and not asked.network.record.decoder:
-            raise RequestError(f"--vary: {shown(address)} is fixed, because this network answers in one pass")
-        found = axis(address, "request", (name,), spec, suffix="", is_whole=True)
-        if found.ends()[1] > _LENGTHS[name]:
-            raise RequestError(f"--vary {address}: expected at most {_LENGTHS[name]}")
-        return found
+        return _request_axis(asked, address, spec)
     names = [device.typed for device in asked.devices]
     owner, path = split_address(address, names, has_stack=asked.stack is not None)
     if owner == "network":
@@ -274,14 +269,69 @@ def _axis(asked: Question, text: str) -> Axis:
     return axis(address, owner, keys, spec, suffix=suffix, is_whole=False)
 
 
+def _request_axis(asked: Question, address: str, spec: str) -> Axis:
+    name, known = address.removeprefix("request."), (*_LENGTHS, *_SHARES)
+    if name not in known:
+        near = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
+        raise RequestError(f"--vary: {shown(address)} is not a number to vary{near}")
+    if name in _SHARES:
+        return _share_axis(asked, address, name, spec)
+    if name != "batch" and not asked.network.record.decoder:
+        raise RequestError(f"--vary: {shown(address)} is fixed, because this network answers in one pass")
+    found = axis(address, "request", (name,), spec, suffix="", is_whole=True)
+    if found.ends()[1] > _LENGTHS[name]:
+        raise RequestError(f"--vary {address}: expected at most {_LENGTHS[name]}")
+    return found
+
+
+def _share_axis(asked: Question, address: str, name: str, spec: str) -> Axis:
+    from npuwatt.study.sparsity_asked import check_share
+
+    if asked.densities is not None and name == "density":
+        raise RequestError(
+            f"--densities with --vary {address}: the file tells it of each op; expected one of the two"
+        )
+    found = axis(address, "request", (name,), spec, suffix="_fraction", is_whole=False)
+    for end in found.ends():
+        check_share(f"--vary {address}", end)
+    return found
+
+
+def _with_zeros_to_vary(asked: Question, axes: Sequence[Axis], pattern: str | None) -> Question:
+    """The question with zeros whose densities can be varied; those of weights lie anywhere where no `pattern` is given."""
+    varied = {one.path[0] for one in axes if one.owner == "request"} & set(_SHARES)
+    if not varied:
+        return asked
+    from npuwatt.study.sparsity_asked import Asked
+    from npuwatt.workload.density import Zeros
+
+    told = asked.zeros or Asked(zeros=Zeros(), pattern="dense", density_fraction=1.0)
+    if "density" in varied and pattern is None:
+        told = replace(told, pattern="unstructured", zeros=replace(told.zeros, pattern="unstructured"))
+    return replace(asked, zeros=told, request=replace(asked.request, zeros=told.zeros))
+
+
 def laid_over(
     device: Chosen[Device], request: Request, axes: Sequence[Axis], columns: Sequence[Array]
 ) -> tuple[Device, Request]:
     """A device and a request with the values of a chunk of points in place of their numbers."""
     laid = [(one, column(values)) for one, values in zip(axes, columns, strict=True)]
     changes = {one.path: values for one, values in laid if one.owner == f"devices.{device.typed}"}
-    lengths = {one.path[0]: values for one, values in laid if one.owner == "request"}
-    return with_values(device.record, changes) if changes else device.record, replace(request, **lengths)
+    asked: dict[str, Any] = {one.path[0]: values for one, values in laid if one.owner == "request"}
+    shares = {_SHARES[name]: asked.pop(name) for name in _SHARES if name in asked}
+    if shares:
+        assert request.zeros is not None  # `sweep` saw to it
+        asked["zeros"] = _zeros_over(request.zeros, shares)
+    return with_values(device.record, changes) if changes else device.record, replace(request, **asked)
+
+
+def _zeros_over(zeros: Zeros, shares: dict[str, Array]) -> Zeros:
+    """Zeros with columns of densities; that of activations holds for ops that a file tells of, too."""
+    by_op = zeros.by_op
+    if "activation_density" in shares:
+        inputs = shares["activation_density"]
+        by_op = {name: replace(one, activation_density=inputs) for name, one in by_op.items()}
+    return replace(zeros, by_op=by_op, **shares)
 
 
 def stack_over(stack: Stack, axes: Sequence[Axis], columns: Sequence[Array]) -> Stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -31,7 +32,9 @@ def read_pickled(path: str) -> list[Stored]:
         If it is none, or would run code to be read.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():  # torch tells its own writers what it will drop, not whoever reads
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError:
         raise
     except pickle.UnpicklingError as error:
@@ -45,8 +48,8 @@ def read_pickled(path: str) -> list[Stored]:
     seen: set[tuple[int, Any, Any]] = set()
     stored = []
     for name, tensor in _tensors(path, found):
-        has_place = tensor.layout is torch.strided and not tensor.is_meta
-        place = (tensor.data_ptr() if has_place else 0, tensor.dtype, tensor.shape)
+        _check_plain(path, name, tensor)
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape)
         if place not in seen or not tensor.numel():
             seen.add(place)
             stored.append(_stored(path, name, tensor))
@@ -64,14 +67,16 @@ def _tensors(path: str, found: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, tensor
 
 
+def _check_plain(path: str, name: str, tensor: torch.Tensor) -> None:
+    is_plain = tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_nested or tensor.is_neg())
+    if not name.isprintable() or tensor.dtype not in _DTYPES or not is_plain:
+        form = "torch.nested" if tensor.is_nested else tensor.layout
+        raise NpuwattError(f"{path}: a tensor of type {tensor.dtype}, {form}; expected plain numbers")
+
+
 def _stored(path: str, name: str, tensor: torch.Tensor) -> Stored:
-    dtype = _DTYPES.get(tensor.dtype)
+    dtype = _DTYPES[tensor.dtype]
     size_bytes = tensor.numel() * tensor.element_size()
-    is_plain = tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_neg()
-    if not name.isprintable() or dtype is None or not is_plain:
-        raise NpuwattError(
-            f"{path}: a tensor of type {tensor.dtype}, {tensor.layout}; expected plain numbers"
-        )
     if size_bytes > tensor.untyped_storage().nbytes():  # a few numbers spread out over a large shape
         raise NpuwattError(
             f"{path}: a tensor of {size_bytes} bytes in fewer; expected as many as it has numbers"

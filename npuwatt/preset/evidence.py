@@ -31,3 +31,4 @@ class Evidence(Record):
     where: str = ""  # table, page or reasoning
     suffix: str = ""  # the unit it is in, as its field's name tells
     stated_range: bool = False  # False: the range follows from the quality
+    is_celsius: bool = False  # written in degC: a temperature, and no difference of two

@@ -131,14 +131,32 @@ def is_path(text: str) -> bool:
 
 
 def user_file(folder: str, name: str, folders: Iterable[str]) -> Path | None:
-    """The file of that name in one of the user's folders, or None."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+\-]*", name):
-        return None
+    """The file in one of the user's folders that has this name, or says that it is an alias; None where none does."""
+    is_file_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+\-]*", name) is not None
     for base in folders:
-        for path in (Path(base, folder, f"{name}.yaml"), Path(base, f"{name}.yaml")):
-            if path.is_file():
-                return path
+        places = (Path(base, folder), Path(base))
+        for place in places:
+            if is_file_name and (place / f"{name}.yaml").is_file():
+                return place / f"{name}.yaml"
+        for place in places:
+            for path in sorted(place.glob("*.yaml")):
+                if _has_alias(path, name):
+                    return path
     return None
+
+
+def _has_alias(path: Path, name: str) -> bool:
+    """Whether a file that can be read says that it is called `name`, in any case."""
+    try:
+        content = read_bytes(path)
+        if (
+            name.lower().encode() not in content.lower()
+        ):  # most files are told apart so, and need not be parsed
+            return False
+        aliases = summary(parse_yaml(content, str(path)).tree)["aliases"]
+    except PresetError:
+        return False
+    return name.lower() in (alias.lower() for alias in aliases)
 
 
 def find(folder: str, name: str, folders: Iterable[str] = ()) -> Preset:

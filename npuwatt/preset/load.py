@@ -338,6 +338,7 @@ class Reader:
         self.evidence[address] = Evidence(
             value=value, low=low, high=high, source=source, quality=quality, where=str(where), suffix=suffix,
             stated_range="low" in found or "high" in found,
+            is_celsius=suffix == "_k" and str(leaf["value"]).rstrip().endswith("degC"),
         )  # fmt: skip
 
 

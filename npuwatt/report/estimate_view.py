@@ -59,7 +59,7 @@ def _pace(record: Record) -> str:
         )
     return (
         f"{label(record)} {pace}, at {quantity(record['power_w'], 'W')} and "
-        f"{quantity(record['energy_per_output_token_j'], 'J')} a token; {bound(record['bound_by'])} sets most of the time."
+        f"{quantity(record['energy_per_output_token_j'], 'J')} a token; most of the time is set by {bound(record['bound_by'])}."
     )
 
 

@@ -193,6 +193,8 @@ def _claims_record(found: Fleets, claims: Claims) -> Record:
                 {
                     "site": hall.site,
                     "rung": hall.rung,
+                    "climate": hall.climate,
+                    "water": hall.water,
                     "pue": hall.pue_ratio,
                     "pue_at_half": hall.half_ratio,
                     "pue_at_half_and_warm": hall.warm_ratio,
@@ -227,7 +229,9 @@ def _notes(found: Fleets) -> list[str]:
             f"what power plants of {found.site.grid.name} drink is not known: water is that of the site"
         )
     if found.left_out:
-        notes.append(f"not varied, because an end of its range fits no model: {', '.join(found.left_out)}")
+        notes.append(
+            f"not varied, because at an end of its range there is no figure: {', '.join(found.left_out)}"
+        )
     return notes
 
 

@@ -19,11 +19,11 @@ def claim_tables(record: Record) -> tuple[Table, ...]:
     claims, results = record["claims"], record["results"]
     first = label(results[0])
     halls = Table(
-        title=f"a PUE of {claims['pue']['claimed']:g}: halls built for {first}, each in its own climate",
+        title=f"a PUE of {claims['pue']['claimed']:g}: halls built for {first}",
         columns=("site", "PUE", "at half power", "and warm coolant", "coolant now", f"{first} allows", "at half"),
         rows=tuple(
             (
-                hall["site"], f"{hall['pue']:.3f}", f"{hall['pue_at_half']:.3f}", f"{hall['pue_at_half_and_warm']:.3f}",
+                f"{hall['site']} ({hall['climate']}, {hall['water']})", f"{hall['pue']:.3f}", f"{hall['pue_at_half']:.3f}", f"{hall['pue_at_half_and_warm']:.3f}",
                 *(_celsius(hall[name]) for name in ("usual_coolant_k", "allowed_full_k", "allowed_half_k")),
             )
             for hall in claims["pue"]["halls"]

@@ -109,7 +109,7 @@ _CLAIMS = object_of(
             | {
                 "halls": list_of(
                     object_of(
-                        {"site": TEXT, "rung": TEXT, "reached_in": TEXTS}
+                        {"site": TEXT, "rung": TEXT, "climate": TEXT, "water": TEXT, "reached_in": TEXTS}
                         | dict.fromkeys(
                             (
                                 "pue",

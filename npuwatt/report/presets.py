@@ -99,6 +99,7 @@ def show_record(chosen: Any) -> Record:
                 "source": item.source,
                 "where": item.where,
                 "range_stated": item.stated_range,
+                "is_celsius": item.is_celsius,  # how its file writes it; the numbers here are in kelvin all the same
             }
             for address, item in chosen.evidence.items()
         ],
@@ -108,7 +109,7 @@ def show_record(chosen: Any) -> Record:
 
 def _usual(number: Record, value: float) -> str:
     """A number in the unit of the field; floating-point rates are FLOPS, integer ones OPS."""
-    shown = units.show_usual(value, number["unit"])
+    shown = units.show_usual(value, number["unit"], is_celsius=number["is_celsius"])
     return shown if "int" in number["address"] else shown.replace("OPS", "FLOPS")
 
 

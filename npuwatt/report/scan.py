@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npuwatt import __version__
+from npuwatt.checkpoint.magnitudes import ABSOLUTE, IN_SIGMAS, OF_LARGEST, PRUNED, QUANTISED
 from npuwatt.checkpoint.scan import Group, Scan, ScannedTensor
 from npuwatt.checkpoint.structure import TensorStatistics
 from npuwatt.report.document import Report, Table
@@ -22,6 +23,11 @@ _SHARES = {
     "below_norm": "below_norm_fraction",
     "quantised_zeros": "quantised_zero_fraction",
     "pruned_norm": "pruned_norm_fraction",
+}
+# Thresholds as names in JSON and CSV: '1 % of largest' -> '1_percent_of_largest'.
+_KEYS = {
+    name: name.replace("%", "percent").replace(" ", "_")
+    for name in (*ABSOLUTE, *IN_SIGMAS, *OF_LARGEST, *QUANTISED, *PRUNED)
 }
 _DENSITY = ("name", "shape", "dtype", "input_axis", "op", "density", "conformity", "density_by_input")
 MOST_NAMED = 3  # ops in which a pattern does not hold, that a sentence names
@@ -90,15 +96,10 @@ def _counted(one: ScannedTensor | Group) -> Record:
         "largest": None if small is None else small.largest,
         "sigma": None if small is None else small.sigma,
         **{
-            name: {_key(key): share for key, share in getattr(small, field, {}).items()}
+            name: {_KEYS[key]: share for key, share in getattr(small, field, {}).items()}
             for name, field in _SHARES.items()
         },
     }
-
-
-def _key(name: str) -> str:
-    """A threshold as a name in JSON and CSV: '1 % of largest' -> '1_percent_of_largest'."""
-    return name.replace("%", "percent").replace(" ", "_")
 
 
 def _printable(path: str) -> str:

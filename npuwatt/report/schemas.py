@@ -221,7 +221,7 @@ _LABELS = {
 _NUMBERS = list_of(
     object_of(
         {"address": TEXT, **_RANGE, "unit": TEXT, "quality": _QUALITY, "source": TEXT, "where": TEXT,
-         "range_stated": FLAG}
+         "range_stated": FLAG, "is_celsius": FLAG}
     )
 )  # fmt: skip
 

@@ -18,11 +18,14 @@ NAMES = {
     "overhead": "control and regulators",
     "static": "static power",
 }
+_BOUNDS = {
+    "on_chip": "on-chip movement", "link": "links", "conversion": "converters", "kernels": "sparse kernels",
+    "power": "power cap",
+}  # fmt: skip
 _MARKS = {
     "!": "products of its cells are too noisy to deploy as they are",
     "?": "nothing is known about the noise of its cells",
 }
-_BOUNDS = {"on_chip": "on-chip movement", "link": "links", "conversion": "converters", "power": "power cap"}
 
 
 def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
@@ -85,12 +88,17 @@ def zeros_line(request: Record) -> str:
     """What was said of zeros, in words; nothing where nothing is zero."""
     told = []
     if request["densities"]:
-        told.append(f"weights {percent(request['density'])} full by {request['densities']}")
+        told.append(f"weights {_filled(request['density'])} by {request['densities']}")
     elif request["pattern"] != "dense":
-        told.append(f"{request['pattern']} weights {percent(request['density'])} full")
-    if request["activation_density"] < 1:
-        told.append(f"activations {percent(request['activation_density'])} full")
-    return ", ".join(told) + (", ideal skipping" if request["ideal"] else "")
+        told.append(f"{request['pattern']} weights {_filled(request['density'])}")
+    if request["activation_density"] != 1:
+        told.append(f"activations {_filled(request['activation_density'])}")
+    return ", ".join([*told, *(["ideal skipping"] if request["ideal"] else [])])
+
+
+def _filled(density: float | str) -> str:
+    """A density in words; 'varied' in a sweep over it."""
+    return "full to varied shares" if isinstance(density, str) else f"{percent(density)} full"
 
 
 def _sharing(request: Record) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 from npuwatt.device.accelerator import dtype_for
 from npuwatt.device.evaluate import Device, host_of, weights_in_cells_count
 from npuwatt.errors import NpuwattError, RequestError
-from npuwatt.record import Record
+from npuwatt.record import Record, replace
 from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.inference import Inference
-from npuwatt.study.modes import answered
+from npuwatt.study.modes import UNREAL, answered, check_finite
 from npuwatt.study.phases import PhaseTable, phases_of
-from npuwatt.study.question import Options, Question, check_dealt, question
+from npuwatt.study.question import Options, Question, check_dealt, is_one_device, question
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.ops import STORED
 from npuwatt.workload.request import arithmetic_dtype, width_bytes
@@ -67,6 +67,7 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
         Something asked for does not exist or cannot be computed; its text says what would.
     """
     asked = question(names, **options)
+    asked = replace(asked, warnings=(*asked.warnings, *_same(asked.devices)))
     check_dealt(asked.sharing, asked.request)
     answers = tuple(answer_of(asked, device) for device in asked.devices)
     article = None
@@ -75,6 +76,21 @@ def compare(names: Sequence[str], **options: Unpack[Options]) -> Comparison:
 
         article = claims(asked.devices, asked.network.record, asked.request, asked.presets)
     return Comparison(question=asked, answers=answers, article=article)
+
+
+def _same(devices: Sequence[Chosen[Device]]) -> list[str]:
+    groups: list[list[Chosen[Device]]] = []
+    for device in devices:
+        known = next((group for group in groups if is_one_device(group[0], device)), None)
+        if known is None:
+            groups.append([device])
+        else:
+            known.append(device)
+    return [
+        f"{' and '.join(one.typed for one in group)} are one device, {group[0].preset.name}, with the same numbers"
+        for group in groups
+        if len(group) > 1
+    ]
 
 
 def answer_of(asked: Question, device: Chosen[Device]) -> Answer:
@@ -88,19 +104,11 @@ def answer_of(asked: Question, device: Chosen[Device]) -> Answer:
     try:
         with np.errstate(all="ignore"):
             result = answered(asked, device.record)
-            spent_j, request_s = result.total_j, result.request_s
-        if (
-            bool(result.fits[0, 0])
-            and not (np.isfinite(spent_j) & np.isfinite(request_s) & (request_s > 0)).all()
-        ):
-            raise RequestError("has no finite answer; expected numbers nearer to those of a real device")
-        with np.errstate(all="ignore"):
+            check_finite(result)
             phases = phases_of(asked, device.record, result)
             exactness, told = _of_cells(asked, device, result, phases)
     except OverflowError:
-        raise RequestError(
-            f"device {device.typed!r} has no finite answer; expected numbers nearer to those of a real device"
-        ) from None
+        raise RequestError(f"device {device.typed!r} {UNREAL}") from None
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     return Answer(

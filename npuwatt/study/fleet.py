@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -20,9 +21,9 @@ from npuwatt.study.confidence import Confidence, confidence
 from npuwatt.study.fleet_curve import is_capped, replica
 from npuwatt.study.fleet_figures import BASES, OWNERSHIPS, SAME, Case, Figures, Site, Terms, Unit, figures
 from npuwatt.study.fleet_inputs import (
-    OWNERS,
     Ground,
     Priced,
+    changes_of_site,
     given_prices,
     ground,
     halls,
@@ -33,7 +34,7 @@ from npuwatt.study.fleet_inputs import (
     seconds,
 )
 from npuwatt.study.fleet_ranking import Ranking, rank
-from npuwatt.study.question import Options, Question, check_dealt, question
+from npuwatt.study.question import Options, Question, check_dealt, is_one_device, question
 from npuwatt.study.ranges import Ranged, together
 from npuwatt.study.scenario import Chosen
 from npuwatt.workload.request import MOST_BATCH
@@ -140,13 +141,9 @@ def fleet(
         if value not in known:
             near = did_you_mean(value, known) or f"; expected one of {', '.join(known)}"
             raise RequestError(f"{option}: {shown(value)} given{near}")
-    changes = options.get("changes", ())
-    own = [change for change in changes if change.partition(".")[0] in OWNERS]
-    if any(not change.partition("=")[2] for change in own):
-        raise RequestError("--set: expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh")
+    own, options["changes"] = changes_of_site(options.get("changes", ()), names)
     if len(set(names)) < len(names):
         raise RequestError("a device is named twice; expected each once")
-    options["changes"] = [change for change in changes if change not in own]
     options.setdefault("mode", "serving")
     asked = question(names, **options)
     _check(asked)
@@ -178,15 +175,14 @@ def fleet(
             faults += error.faults
     if faults:
         raise RequestError(*faults)
+    _check_told_apart(found)
     try:
         with np.errstate(over="raise", divide="ignore", invalid="ignore"):
             return _answered(asked, terms, base, demand, found, with_claims=claims)
     except FloatingPointError:
         raise RequestError("costs or carbon beyond any number; expected smaller values of --set") from None
-    except (
-        NpuwattError
-    ) as error:  # of a hall that holds by itself, and not at this load or at an end of a range
-        where = f"the hall {shown(site)} under these devices, or at an end of a range of its numbers"
+    except NpuwattError as error:  # of a hall that holds by itself, and not at this load
+        where = f"the hall {shown(site)} under these devices"
         raise RequestError(
             *(
                 f"{where}: {fault}" if fault.startswith(("pue:", "it_load:")) else fault
@@ -215,6 +211,15 @@ def _check(asked: Question) -> None:
     if asked.constants == "article":
         raise RequestError("--constants article: those energies are of no device; expected sourced")
     check_dealt(asked.sharing, replace(asked.request, batch=float(np.max(asked.sharing.groups))))
+
+
+def _check_told_apart(found: Sequence[_Found]) -> None:
+    for first, other in combinations(found, 2):
+        if is_one_device(first.device, other.device) and first.priced.price == other.priced.price:
+            raise RequestError(
+                f"{first.device.typed} and {other.device.typed} are one device, {first.device.preset.name}, at one price; "
+                "expected it once, or --price or --set that tell them apart"
+            )
 
 
 def _ground(
@@ -295,7 +300,7 @@ def _answered(
             _answer(one, result, results[0], base, terms) for one, result in zip(found, results, strict=True)
         ),
         rankings={name: ranking for name, (ranking, _) in ranked.items()},
-        left_out=ranked["cost"][1],
+        left_out=tuple(dict.fromkeys(address for _, left_out in ranked.values() for address in left_out)),
         claims=claims,
     )
 

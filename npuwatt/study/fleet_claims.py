@@ -23,6 +23,8 @@ class HallCondition(Record):
 
     site: str
     rung: str
+    climate: str
+    water: str
     pue_ratio: float
     half_ratio: float  # in the same hall, at half the power of its chips
     warm_ratio: float  # the same with coolant as warm as chip and rung then allow
@@ -118,6 +120,8 @@ def _hall_condition(first: Case, terms: Terms, name: str, hall: Facility) -> Hal
     return HallCondition(
         site=name,
         rung=hall.rung,
+        climate=hall.climate,
+        water=hall.water,
         pue_ratio=_one(here.metrics["pue"]),
         half_ratio=_one(pue(here.hall, cooling, half_w)),
         warm_ratio=_one(pue(replace(here.hall, coolant_k=warm_k), cooling, half_w)),

@@ -25,7 +25,7 @@ from npuwatt.datacenter.facility import (
 )
 from npuwatt.datacenter.heat import coolant_needed_k, heat_flux_w_per_m2
 from npuwatt.datacenter.planning import Planning
-from npuwatt.datacenter.server import itue, server_input_w
+from npuwatt.datacenter.server import rated_itue, tue
 from npuwatt.datacenter.serving import Curve, Demand, Fleet, Limits
 from npuwatt.datacenter.serving import fleet as servers_for
 from npuwatt.datacenter.tco import (
@@ -196,17 +196,20 @@ def _devices_count(unit: Unit, served: Fleet) -> Array:
     return (served.servers_count + served.spares_count) * unit.devices_count
 
 
-def _device_input_ratio(site: Site, unit: Unit) -> Real:
+def _device_input_ratio(site: Site) -> Real:
     """Power that a rack gives for a device over the device's own.
 
-    The rest of a server is taken in proportion; liquid at the chips spares its fans.
+    The rest of a server is taken in proportion, its fans and supplies too: what is known of a server in air
+    holds in liquid but for the fans that it spares. So components take device power times
+    `server_power_ratio` over the ITUE in air, and the server takes that times its own ITUE.
     """
-    components_w = _device_w(unit) * site.planning.server_devices_count
+    server = site.cooling.server
+    return site.money.server_power_ratio * _rated_itue(site) / rated_itue(server)
+
+
+def _rated_itue(site: Site) -> Real:
     liquid = captured_at_chip_fraction(rung_of(site.hall, site.cooling))
-    spared = server_input_w(
-        site.cooling.server, components_w=components_w, liquid_fraction=liquid
-    ) / server_input_w(site.cooling.server, components_w=components_w)
-    return site.money.server_power_ratio * spared
+    return rated_itue(site.cooling.server, liquid_fraction=liquid)
 
 
 def _device_w(unit: Unit) -> Real:
@@ -218,7 +221,7 @@ def _device_w(unit: Unit) -> Real:
 
 def _provisioned_w(site: Site, unit: Unit, served: Fleet) -> Real:
     """IT power that a hall keeps for a fleet, spares too."""
-    return _devices_count(unit, served) * _device_w(unit) * _device_input_ratio(site, unit)
+    return _devices_count(unit, served) * _device_w(unit) * _device_input_ratio(site)
 
 
 def _hall(hall: Facility, design_it_w: Real, terms: Terms) -> Facility:
@@ -230,7 +233,8 @@ def _hall(hall: Facility, design_it_w: Real, terms: Terms) -> Facility:
 def _figures(
     site: Site, unit: Unit, terms: Terms, demand: Demand, served: Fleet, provisioned_w: Real
 ) -> Figures:
-    input_ratio = _device_input_ratio(site, unit)
+    input_ratio = _device_input_ratio(site)
+    itue_ratio = np.minimum(_rated_itue(site), input_ratio)  # components are the devices at least
     mean_w, peak_w = served.mean_w * input_ratio, served.peak_w * input_ratio
     parts_w = facility_power(site.hall, site.cooling, mean_w)
     facility_w = sum(parts_w.values(), start=0.0)
@@ -280,7 +284,8 @@ def _figures(
         "feed_w": feed_w,
         "tokens_per_s_per_feed_w": tokens_per_s / feed_w,
         "pue": pue,
-        **_itue(site, unit, served, devices, pue),
+        "itue": itue_ratio,
+        "tue": tue(itue_ratio, pue),
         "facility_j_per_year": facility_w * YEAR_S,
         "energy_j_per_million_tokens": 1e6 * facility_w / tokens_per_s,
         "water_l_per_million_tokens": water_l(
@@ -362,10 +367,3 @@ def _energy_share(cost_usd: Amounts) -> Real:
     """Share of energy in a cost; none in one that is nothing."""
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(energy_share(cost_usd))
-
-
-def _itue(site: Site, unit: Unit, served: Fleet, devices: Array, pue: Real) -> Amounts:
-    components_w = served.mean_w / devices * site.planning.server_devices_count
-    liquid = captured_at_chip_fraction(rung_of(site.hall, site.cooling))
-    ratio = itue(site.cooling.server, components_w=components_w, liquid_fraction=liquid)
-    return {"itue": ratio, "tue": ratio * pue}

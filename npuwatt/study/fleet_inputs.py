@@ -10,7 +10,7 @@ from npuwatt import require, units
 from npuwatt.arrays import Real
 from npuwatt.datacenter.carbon import Embodied, Grid
 from npuwatt.datacenter.cooling import Cooling, one_of
-from npuwatt.datacenter.facility import Facility
+from npuwatt.datacenter.facility import Facility, hall_faults
 from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Price, Prices
 from npuwatt.device.evaluate import Device
@@ -29,6 +29,8 @@ from npuwatt.study.scenario import (
 )
 
 OWNERS = ("datacenter", "grid", "cooling", "money", "embodied", "planning")
+_ASKED = ("devices", "network", "stack")
+_MOST_USD = 1e12  # of a device, or of its rent in a second
 _DEMAND = re.compile(r"\s*([0-9.eE+-]+)\s*(req|requests?|tok|tokens?)\s*/\s*(s|min|h|day|month|year)\s*")
 _LEAST, _MOST = 1e-15, 1e15  # of requests a second, and of seconds: no number between these overflows
 _FIELD = {"datacenter": "hall"}
@@ -39,6 +41,7 @@ class Ground(Record):
 
     site: Site
     chosen: dict[str, Chosen[Any]]  # by owner of an address; prices too
+    asked: dict[str, str]  # climate and use of water, where they were asked for
     warnings: tuple[str, ...]
 
     def is_given(self, owner: str, address: str) -> bool:
@@ -82,13 +85,44 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
+def changes_of_site(changes: Sequence[str], devices: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`--set` texts apart: those of `OWNERS`, and those of devices, network and stack."""
+    known = (*OWNERS, *_ASKED)
+    site, others = [], []
+    for change in changes:
+        address, _, value = (part.strip() for part in change.partition("="))
+        owner, _, rest = address.partition(".")
+        if owner == "prices":
+            raise RequestError(
+                f"--set {shown(change)}: expected --price, as in --price {devices[0]}=30000USD"
+            )
+        if owner not in known:
+            near = did_you_mean(address, [f"{one}.{rest}" for one in known if rest], cutoff=0.8)
+            raise RequestError(
+                f"unknown address {shown(address)}{near or '; expected one under ' + ', '.join(known)}"
+            )
+        if owner not in OWNERS:
+            others.append(change)
+        elif rest and value:
+            site.append(f"{owner}.{rest}={value}")
+        else:
+            raise RequestError(
+                f"--set {shown(change)}: expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh"
+            )
+    return site, others
+
+
 def given_prices(texts: Sequence[str], devices: Sequence[str], *, is_rent: bool) -> dict[str, Price]:
     """`DEVICE=USD` of the device alone, `DEVICE=USD/server` of a whole server, or `DEVICE=2.5USD/h` to rent at."""
     found: dict[str, Price] = {}
     for text in texts:
         name, _, amount = (part.strip() for part in text.partition("="))
-        if name not in devices or not amount:
-            near = did_you_mean(name, devices) if amount else ""
+        if name in devices and not amount:
+            raise RequestError(
+                f"--price {shown(text)}: tells no amount; expected {name}=30000USD or the like"
+            )
+        if name not in devices:
+            near = did_you_mean(name, devices)
             raise RequestError(
                 f"--price {shown(text)}: names no device asked for{near or '; expected DEVICE=USD, as in '}"
                 + ("" if near else f"{devices[0]}=30000USD")
@@ -104,6 +138,8 @@ def given_prices(texts: Sequence[str], devices: Sequence[str], *, is_rent: bool)
         try:
             value = units.parse(f"{bare} USD" if number else bare, "_usd_per_s" if is_hourly else "_usd")
             require.not_negative(price=value)
+            if value > _MOST_USD:
+                raise NpuwattError(f"{shown(amount)} given; expected at most {_MOST_USD:g} USD")
         except NpuwattError as error:
             raise RequestError(*(f"--price {name}: {fault}" for fault in error.faults)) from error
         known = found.get(name, Price(dated="", covers="device", basis="sale"))
@@ -143,20 +179,24 @@ def ground(
         "prices": load_prices(),
     }
     cooling: Cooling = chosen["cooling"].record
-    record: Facility = hall.record
+    asked = {}
     if climate is not None:
         one_of("--climate", climate, cooling.free_cooling_fraction)
-        record = replace(record, climate=climate)
+        asked["climate"] = climate
     if water is not None:
         one_of("--water", water, cooling.water)
-        record = replace(record, water=water)
+        asked["water"] = water
+    record: Facility = replace(hall.record, **asked)
+    faults = hall_faults(record, cooling)
+    if faults:
+        raise RequestError(*(f"hall {shown(site)}: {fault}" for fault in faults))
     region: Grid = chosen["grid"].record
     found = Site(
         hall=record, cooling=cooling, grid=region, money=chosen["money"].record,
         embodied=chosen["embodied"].record, planning=chosen["planning"].record,
     )  # fmt: skip
     warnings = [line for owner in OWNERS for line in implausible(chosen[owner], by_owner[owner], owner)]
-    return Ground(site=found, chosen=chosen, warnings=tuple(warnings))
+    return Ground(site=found, chosen=chosen, asked=asked, warnings=tuple(warnings))
 
 
 def _hall(site: str, changes: Sequence[str], presets: Sequence[str]) -> Chosen[Facility]:
@@ -170,9 +210,9 @@ def _hall(site: str, changes: Sequence[str], presets: Sequence[str]) -> Chosen[F
 
 
 def halls(base: Ground) -> dict[str, Facility]:
-    """Every built-in hall as its preset has it, and the one that was asked for as it was."""
+    """Every built-in hall in the climate and with the water asked for, else its own; and the one asked for as it is."""
     own = base.chosen["datacenter"].preset.name
-    found = {name: load_datacenter(name).record for name in index()["datacenters"]}
+    found = {name: replace(load_datacenter(name).record, **base.asked) for name in index()["datacenters"]}
     return found | {own: base.site.hall}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npuwatt.arrays import Array, column
+from npuwatt.datacenter.facility import hall_faults
 from npuwatt.errors import NpuwattError
 from npuwatt.preset.paths import with_values
 from npuwatt.record import Record
@@ -49,9 +50,9 @@ def rank(case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str) -> tup
 
     Returns
     -------
-    The ranking, and the addresses that could not be varied because an end of their range fits no model.
+    The ranking, and the addresses that could not be varied because at an end of their range there is no figure.
     """
-    ranged, left_out = _usable(case, inputs)
+    ranged, left_out = _usable(case, terms, inputs, metric)
     assumed = np.array([item.value for item in ranged])
     ends = np.array([[item.low, item.high] for item in ranged]).reshape(-1)
     values = _values(case, terms, ranged, np.append(np.repeat(np.arange(len(ranged)), 2), -1), ends, metric)
@@ -137,15 +138,29 @@ def _row(found: Figures, metric: str, points: int) -> Array:
     return np.broadcast_to(np.ravel(found.metrics[metric]), (points,))
 
 
-def _usable(case: Case, inputs: Sequence[Ranged]) -> tuple[list[Ranged], tuple[str, ...]]:
-    """Inputs that change something here, and whose ends every record takes."""
-    usable: list[Ranged] = []
-    left_out = []
-    for item in inputs:
-        try:
-            with_values(case, dict.fromkeys(item.paths, column([item.low, item.high])))
-        except NpuwattError:
-            left_out.append(item.address)
-        else:
-            usable.append(item)
-    return usable, tuple(left_out)
+def _usable(
+    case: Case, terms: Terms, inputs: Sequence[Ranged], metric: str
+) -> tuple[list[Ranged], tuple[str, ...]]:
+    """Inputs at both ends of which every record holds and each fleet has figures, and the addresses of the others."""
+    usable = [item for item in inputs if _is_taken(case, item)]
+    if not _have_figures(case, terms, usable, metric):  # seldom, so that they are tried alone only then
+        usable = [item for item in usable if _have_figures(case, terms, [item], metric)]
+    kept = {item.address for item in usable}
+    return usable, tuple(item.address for item in inputs if item.address not in kept)
+
+
+def _is_taken(case: Case, item: Ranged) -> bool:
+    try:
+        varied = with_values(case, dict.fromkeys(item.paths, column([item.low, item.high])))
+    except NpuwattError:
+        return False
+    return not hall_faults(varied.site.hall, varied.site.cooling)
+
+
+def _have_figures(case: Case, terms: Terms, items: Sequence[Ranged], metric: str) -> bool:
+    which = np.append(np.repeat(np.arange(len(items)), 2), -1)
+    ends = np.array([[item.low, item.high] for item in items]).reshape(-1)
+    try:
+        return not np.any(np.isnan(_values(case, terms, items, which, ends, metric)))
+    except (NpuwattError, FloatingPointError):  # a PUE that no hall has, or amounts beyond any number
+        return False

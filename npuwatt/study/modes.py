@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from npuwatt.arrays import Real
 from npuwatt.device.evaluate import Device
+from npuwatt.errors import RequestError
 from npuwatt.record import replace
 from npuwatt.study.inference import Inference, inference
 from npuwatt.study.question import Question
@@ -56,6 +59,23 @@ def answered(asked: Question, device: Device) -> Inference:
     """What a question costs on a device; in serving, also what part of it is software."""
     result = result_of(asked, device)
     return result if asked.stack is None else _with_software_share(asked, device, asked.stack.record, result)
+
+
+UNREAL = "has no finite answer; expected numbers nearer to those of a real device"
+
+
+def check_finite(result: Inference) -> None:
+    """Refuse an answer whose time or energy no number can hold; one that does not fit has none.
+
+    Raises
+    ------
+    RequestError
+        Without the device, which the caller names.
+    """
+    spent_j, request_s = result.total_j, result.request_s
+    is_finite = (np.isfinite(spent_j) & np.isfinite(request_s) & (request_s > 0)).all()
+    if bool(result.fits[0, 0]) and not is_finite:
+        raise RequestError(UNREAL)
 
 
 def _with_software_share(asked: Question, device: Device, stack: Stack, result: Inference) -> Inference:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from npuwatt import units
 from npuwatt.datacenter.carbon import Embodied
 from npuwatt.datacenter.cooling import Cooling
+from npuwatt.datacenter.facility import hall_faults
 from npuwatt.datacenter.planning import Planning
 from npuwatt.datacenter.tco import Money, Prices
 from npuwatt.device.macro import MacroConstants
 from npuwatt.errors import NpuwattError, PresetError, did_you_mean
 from npuwatt.handset.network import Decoding
 from npuwatt.preset import library
+from npuwatt.preset.evidence import Evidence
 from npuwatt.preset.regions import find_region
 from npuwatt.record import Record
 from npuwatt.study.article import Constants
@@ -21,6 +24,7 @@ from npuwatt.study.confidence import NeverMeasured
 from npuwatt.study.scenario import (
     Chosen,
     load_constants,
+    load_cooling,
     load_datacenter,
     load_device,
     load_grid,
@@ -98,7 +102,8 @@ def _loaded(folder: str, name: str, presets: Sequence[str] = ()) -> Chosen[Any]:
     if folder == "profiles":
         return load_profile(name, folders=presets)
     if folder == "grids":
-        return load_grids(name) if name in library.index()["grids"] else load_grid(name, folders=presets)
+        load = load_grids if _found(folder, name, presets).header("kind") == "grids" else load_grid
+        return load(name, folders=presets)
     if folder == "constants":
         kind = library.find("constants", name, presets).header("kind")
         return load_constants(name, _CONSTANTS.get(kind, Constants))
@@ -135,7 +140,8 @@ def check_presets(paths: Sequence[str] = (), *, presets: Sequence[str] = ()) -> 
 
     A preset is sound if each number has a unit, a source that exists and a quality, lies within
     its range, and, for a network, its parameters come to the published total within 1 % or within
-    the stated bounds of a rounded one.
+    the stated bounds of a rounded one; a hall asks for a rung, a climate, a use of water and a coolant
+    that the table of cooling has.
 
     Raises
     ------
@@ -163,6 +169,11 @@ def _checked(chosen: Chosen[Any]) -> Check:
         qualities[item.quality] = qualities.get(item.quality, 0) + 1
     if chosen.record.kind in ("transformer", "convnet"):
         faults += _parameter_faults(chosen)
+    if chosen.record.kind == "datacenter":
+        for fault in hall_faults(chosen.record, load_cooling().record):
+            address, _, rest = fault.partition(": ")
+            faults.append(f"{chosen.preset.document.at(address)}: {rest}")
+    faults += _copied_faults(chosen)
     aliases = chosen.preset.document.tree.get("aliases", [])
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         faults.append(f"{chosen.preset.document.at('aliases')}: expected a list of names in quotes")
@@ -173,6 +184,49 @@ def _checked(chosen: Chosen[Any]) -> Check:
         qualities=dict(sorted(qualities.items())),
         faults=tuple(faults),
     )
+
+
+def _copied_faults(chosen: Chosen[Any]) -> list[str]:
+    """Numbers that were changed in a copy of a built-in preset and still stand under its sources.
+
+    A user's file is a copy of the built-in preset that more than half of its sourced numbers are in, each under the
+    same source and place in it.
+    """
+    own = chosen.evidence
+    if chosen.preset.origin == "built-in" or chosen.preset.folder not in library.index():
+        return []
+    kept: dict[str, float] = {}
+    name, most = "", sum(item.source != "assumed" for item in own.values()) / 2
+    for known in library.index()[chosen.preset.folder]:
+        other = _loaded(chosen.preset.folder, known).evidence
+        cited = {
+            address: other[address].value
+            for address, item in own.items()
+            if _is_cited(item, other.get(address))
+        }
+        same = sum(value == own[address].value for address, value in cited.items())
+        if same > most:
+            name, most, kept = known, same, cited
+    return [
+        f"{chosen.preset.document.at(address)}: {_shown(own[address].value, own[address])} given under "
+        f"'source: {own[address].source}', where {name} has {_shown(value, own[address])}; expected the source of this "
+        "number, or assumed"
+        for address, value in kept.items()
+        if value != own[address].value
+    ]
+
+
+def _is_cited(item: Evidence, other: Evidence | None) -> bool:
+    """Whether two numbers say that they come from the same place."""
+    return (
+        other is not None
+        and item.source != "assumed"
+        and (item.source, item.where) == (other.source, other.where)
+    )
+
+
+def _shown(value: float, item: Evidence) -> str:
+    return units.show_usual(value, units.si_unit(item.suffix), is_celsius=item.is_celsius)
 
 
 def _parameter_faults(chosen: Chosen[Network]) -> list[str]:

@@ -204,6 +204,11 @@ def question(
     )
 
 
+def is_one_device(first: Chosen[Device], other: Chosen[Device]) -> bool:
+    """Whether two are one preset with the same numbers, whatever they were called: nothing can rank them."""
+    return first.preset.sha256 == other.preset.sha256 and first.record == other.record
+
+
 def _served_on(mode: str | None, stack: str | None, prefill: bool | None) -> str | None:
     """The stack of serving mode, or None in step mode; words that contradict each other are refused."""
     if mode is not None and mode not in MODES:

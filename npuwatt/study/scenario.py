@@ -114,7 +114,8 @@ def implausible(chosen: Chosen[T], changes: Sequence[str], owner: str) -> list[s
         )
         if known and now is not None and not known.low <= now <= known.high:
             given, low, high = (
-                units.show_usual(value, units.si_unit(known.suffix)) for value in (now, known.low, known.high)
+                units.show_usual(value, units.si_unit(known.suffix), is_celsius=known.is_celsius)
+                for value in (now, known.low, known.high)
             )
             found.append(
                 f"{owner}.{address}: {given} is outside {low} .. {high} ({known.quality}, {known.source})"
@@ -227,12 +228,11 @@ def load_embodied() -> Chosen[Embodied]:
     return load_constants("embodied", Embodied)
 
 
-def load_grids(typed: str) -> Chosen[Grids]:
+def load_grids(typed: str, *, folders: Iterable[str] = ()) -> Chosen[Grids]:
     """A whole table of regions by name or path."""
     from npuwatt.datacenter.carbon import Grids
 
-    preset = library.find("grids", typed)
-    return _choose(typed, preset, Grids, preset.document)
+    return _of_kind(Grids, typed, library.find("grids", typed, folders), "grid", ())
 
 
 def load_grid(typed: str, *, changes: Sequence[str] = (), folders: Iterable[str] = ()) -> Chosen[Grid]:

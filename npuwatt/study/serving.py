@@ -144,10 +144,15 @@ def step_costs(ops: OpTable, work: Work, device: Device, stack: Stack, *, limits
         power_cap_w=host_of(device).power_cap_w,
         devices=work.devices,
         limits=limits,
-        overhead_s=step_overhead_s(
-            stack, layers=work.layers, collectives=work.collectives, expert_layers=work.expert_layers
-        ),
+        overhead_s=overhead_s(work, stack),
         host_s=stack.sequence_time_s * work.batch / work.groups,
+    )
+
+
+def overhead_s(work: Work, stack: Stack) -> Real:
+    """What the stack adds to one step on the devices, before the power cap stretches it."""
+    return step_overhead_s(
+        stack, layers=work.layers, collectives=work.collectives, expert_layers=work.expert_layers
     )
 
 

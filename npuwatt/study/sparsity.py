@@ -12,7 +12,7 @@ from npuwatt.device.evaluate import Device
 from npuwatt.errors import NpuwattError, RequestError
 from npuwatt.record import Record, replace
 from npuwatt.study.inference import Inference
-from npuwatt.study.modes import result_of
+from npuwatt.study.modes import UNREAL, check_finite, result_of
 from npuwatt.study.phases import PhaseTable, phases_of
 from npuwatt.study.pruning import AccuracyEvidence, accuracy_evidence
 from npuwatt.study.pruning_claim import Judgement, judge_claim
@@ -175,12 +175,16 @@ def _answer(
             dense = result_of(dense_asked, board)
             count = float(dense.devices[0, 0]) if dense.fits[0, 0] else None
             sparse = result_of(asked, board, devices=count)
+            for result in (dense, sparse):
+                check_finite(result)
             before, after = phases_of(dense_asked, board, dense), phases_of(asked, board, sparse)
             split = request_split(dense_asked, asked, board, dense, sparse)
             batches = batch_saving(asked, board)
             break_even = break_even_density(asked, board, dense, count)
             saved = float((1 - sparse.total_j / dense.total_j)[0, 0])
             ends = saved_ends(asked, device, dense, saved, count)
+    except OverflowError:
+        raise RequestError(f"device {device.typed!r} {UNREAL}") from None
     except NpuwattError as error:
         raise RequestError(*(f"device {device.typed!r} {fault}" for fault in error.faults)) from error
     software = (
@@ -291,7 +295,8 @@ def crossing(density: Array, more_fraction: Array) -> BreakEven:
     if last == len(density) - 1:
         return BreakEven(density_fraction=1.0)
     (low, high), (below, above) = density[last : last + 2], more_fraction[last : last + 2]
-    return BreakEven(density_fraction=float(low + (high - low) * -below / (above - below)))
+    # Where next to nothing is saved at the next point, a straight line would go on beyond it.
+    return BreakEven(density_fraction=float(min(high, low + (high - low) * -below / (above - below))))
 
 
 def _evidence(asked: Question, zeros: Asked) -> AccuracyEvidence | None:

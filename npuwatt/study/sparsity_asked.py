@@ -49,8 +49,8 @@ def zeros_asked(
     NpuwattError
         Options that mean nothing together, a share out of range, or a file that is no density file of this network.
     """
-    _check_share("--density", density)
-    _check_share("--activation-density", activation_density)
+    check_share("--density", density)
+    check_share("--activation-density", activation_density)
     inputs = 1.0 if activation_density is None else activation_density
     if densities is not None:
         for option, given in (("--pattern", pattern), ("--density", density)):
@@ -74,7 +74,8 @@ def zeros_asked(
     return Asked(zeros=zeros, pattern=chosen, density_fraction=share)
 
 
-def _check_share(option: str, value: float | None) -> None:
+def check_share(option: str, value: float | None) -> None:
+    """Refuse a density that no weights or activations have."""
     if value is not None and not LEAST_DENSITY <= value <= 1:
         raise RequestError(
             f"{option}: {value:g} given; expected the share that is not zero, from {LEAST_DENSITY:g} to 1"
@@ -112,7 +113,7 @@ def _of_file(found: Densities, network: Network, request: Request, inputs: float
     counted = {name: one for name, one in found.by_op().items() if name != "embedding"}
     known = {op.name: counted[op.name] for op in ops if op.name in counted}
     if not known:
-        told = ", ".join(counted) or "no op"
+        told = shown(", ".join(counted), 200) if counted else "no op"
         raise RequestError(
             f"--densities {shown(found.path)}: tells of {told}; expected some of {', '.join(op.name for op in ops)}"
         )

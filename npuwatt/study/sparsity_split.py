@@ -38,25 +38,28 @@ def request_split(
     """The energy of a request without zeros less that with them, on as many devices, taken apart."""
     if not (dense.fits[0, 0] and sparse.fits[0, 0]):
         return Split(**dict.fromkeys((f"{part}_j" for part in PARTS), float("nan")))
-    devices = float(dense.devices[0, 0])
+    rest_w = float(dense.devices[0, 0]) * rest_power_w(device)
     sums = dict.fromkeys(PARTS, 0.0)
     runs = zip(_runs(dense_asked, device, dense), _runs(asked, device, sparse), strict=True)
-    for (before, before_stretch, times), (after, after_stretch, _) in runs:
+    for (before, before_stretch, software_s, times), (after, after_stretch, _, _) in runs:
         found = split(
             before,
             after,
-            rest_power_w=devices * rest_power_w(device),
+            rest_power_w=rest_w,
             regulator_efficiency_fraction=host_of(device).regulator_efficiency_fraction,
             dense_stretch_ratio=before_stretch,
             sparse_stretch_ratio=after_stretch,
         )
         for part in PARTS:
             sums[part] += float((total(getattr(found, f"{part}_j")) * times)[0, 0])
+        # A cap slows the clocks of a whole step, and with them what the stack adds to it.
+        software_j = rest_w * software_s * (before_stretch - after_stretch)
+        sums["static"] += float((software_j * times)[0, 0])
     return Split(**{f"{part}_j": joules for part, joules in sums.items()})
 
 
-def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[OpCosts, Array, Real]]:
-    """Costs of each phase, how much the power cap stretches it, and how often a request goes through it."""
+def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[OpCosts, Array, Real, Real]]:
+    """Costs of each phase, how much the power cap stretches it, what software adds before that, and how often a request goes through it."""
     network, request, devices = asked.network.record, asked.request, result.devices[0, 0]
     if asked.stack is None:
         steps = np.asarray(request.output_len) - 1
@@ -67,10 +70,10 @@ def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[
             if whole is None:
                 continue
             ops = shared_ops(phase_ops(network, request, name), network, request, devices, asked.sharing)
-            yield device_costs(device, table(ops), devices), whole.stretch_ratio, times
+            yield device_costs(device, table(ops), devices), whole.stretch_ratio, 0.0, times
         return
     from npuwatt.device.stack import executed, serialised
-    from npuwatt.study.serving import step_costs
+    from npuwatt.study.serving import overhead_s, step_costs
 
     stack = asked.stack.record
     work = work_of(asked, stack, result)
@@ -79,7 +82,12 @@ def _runs(asked: Question, device: Device, result: Inference) -> Iterator[tuple[
         if step is not None:
             costs = device_costs(device, executed(stack, step, work.local_experts), work.devices)
             stretch = step_costs(step, work, device, stack, limits=False).stretch_ratio
-            yield serialised(stack, costs), stretch, part * np.asarray(request.output_len)
+            yield (
+                serialised(stack, costs),
+                stretch,
+                overhead_s(work, stack),
+                part * np.asarray(request.output_len),
+            )
 
 
 def done_macs(device: Device, phase: PhaseTable) -> float:

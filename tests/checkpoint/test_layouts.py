@@ -247,6 +247,21 @@ UNREAD: dict[str, tuple[Parts, str]] = {
     ),
     "packed words alone": ({"weight_packed": ("I32", np.zeros((4, 4), np.int32))}, "without the tensors"),
     "codes of AWQ without scales": ({"qweight": ("I32", np.zeros((4, 4), np.int32))}, "without the tensors"),
+    "AWQ of twelve outputs in words of eight": (
+        {"qweight": ("I32", np.zeros((8, 1), np.int32)), "qzeros": ("I32", np.zeros((1, 1), np.int32)),
+         "scales": ("F16", np.ones((1, 12), np.float16))},
+        "outputs are no multiple of 8",
+    ),
+    "AWQ of twelve outputs in words for sixteen": (
+        {"qweight": ("I32", np.zeros((8, 2), np.int32)), "qzeros": ("I32", np.zeros((1, 2), np.int32)),
+         "scales": ("F16", np.ones((1, 12), np.float16))},
+        "outputs are no multiple of 8",
+    ),
+    "GPTQ of twelve outputs": (
+        {"qweight": ("I32", np.zeros((1, 12), np.int32)), "qzeros": ("I32", np.zeros((1, 1), np.int32)),
+         "scales": ("F16", np.ones((1, 12), np.float16))},
+        "outputs are no multiple of 8",
+    ),
     "a shape of billions": (
         {"compressed": ("BF16", np.zeros(4, np.uint16)), "bitmask": ("U8", np.zeros((1, 1), np.uint8)),
          "shape": ("I64", np.array([2**40, 2**40]))},

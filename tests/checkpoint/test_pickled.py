@@ -98,6 +98,28 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
         assert len(caught.value.faults) == 1
 
 
+MAKE = {
+    "torch.qint8": lambda: torch.quantize_per_tensor(torch.ones(8, 8), 0.1, 0, torch.qint8),
+    "torch.sparse_csr": lambda: torch.ones(8, 8).to_sparse_csr(),
+    "torch.sparse_coo": lambda: torch.ones(8, 8).to_sparse(),
+    "torch.nested": lambda: torch.nested.nested_tensor([torch.ones(8, 8)]),
+    "torch.complex64": lambda: torch.ones(8, 8, dtype=torch.complex64),
+}
+
+
+@pytest.mark.parametrize("form", MAKE)
+@pytest.mark.filterwarnings("ignore")  # of torch, as the file is written
+def test_numbers_of_another_form_are_one_line_and_torch_is_silent(
+    tmp_path: Path, run: Any, form: str
+) -> None:
+    saved(tmp_path / "a.bin", {"fc1.weight": torch.ones(8, 8), "fc2.weight": MAKE[form]()})
+    done = run("model", "scan", "a.bin", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("npuwatt: a.bin: a tensor of type torch.")
+    assert form in line
+
+
 @pytest.mark.parametrize("content", [[1, 2], torch.ones(2)])
 def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path, content: Any) -> None:
     with pytest.raises(NpuwattError, match="expected names and tensors"):

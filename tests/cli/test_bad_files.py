@@ -212,3 +212,19 @@ def test_the_users_presets_come_before_the_built_in_ones(run: Run, tmp_path: Pat
     assert flagged == by_environment
     assert flagged["preset"] == "gpu"
     assert flagged["power_w"] < 80
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "a\nb.yaml"),
+        ("compare", "gpu", "--network", "a\nb.json"),
+        ("model", "scan", "a\nb\r\x1b[2J.safetensors"),
+        ("model", "import", "a\u2028b.json"),
+    ],
+)
+def test_a_path_of_several_lines_is_told_in_one(quick: Quick, words: tuple[str, ...]) -> None:
+    done = quick(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("npuwatt: a?b")
+    assert done.err.removesuffix("\n").isprintable()

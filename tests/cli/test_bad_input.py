@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Quick
+    from conftest import Quick, Run
 
 CAP = "compare gpu --set devices.gpu.power_cap="
 BANDWIDTH = "sweep gpu --vary devices.gpu.levels.dram.bandwidth="
@@ -175,3 +175,36 @@ def test_a_missing_unit_gets_an_example_of_one(quick: Quick, tmp_path: Path) -> 
     assert "devices.gpu.power_cap" in told
     assert "'500'" in told
     assert "unit like W" in told
+
+
+ODD = "a\x1b[31m\tb\u202e"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("compare", f"./{ODD}.yaml"),
+        ("compare", "gpu", "--network", f"{ODD}.json"),
+        ("compare", "gpu", "--presets", ODD),
+        ("model", "import", f"{ODD}.json"),
+        ("model", "scan", f"{ODD}.safetensors"),
+        ("validate", f"{ODD}.csv"),
+        ("sparsity", "gpu", "--densities", f"{ODD}.json"),
+        ("fleet", "gpu", "--site", f"{ODD}.yaml"),
+        ("compare", "gpu", "-o", f"{ODD}/x/y"),
+    ],
+)
+def test_no_character_of_a_path_moves_the_cursor_of_who_reads_the_fault(
+    run: Run, asked: tuple[str, ...]
+) -> None:
+    done = run(*asked)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.rstrip("\n").isprintable()
+    assert "a?[31m?b?" in done.err
+
+
+def test_a_fault_inside_a_file_of_an_odd_name_is_printable_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / f"{ODD}.yaml").write_text("kind: accelerator\n")
+    done = run("compare", f"./{ODD}.yaml", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert all(line.isprintable() for line in done.err.splitlines())

@@ -107,6 +107,9 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--ttft", "1e-320s"], "--ttft: '1e-320s' given; expected a time above 0"),
         (["gpu", "--set", "money.tariff=1e300USD/J"], "costs or carbon beyond any number"),
         (["gpu", "--climate", "tempearte"], "--climate: 'tempearte' given; did you mean 'temperate'?"),
+        (["gpu", "--set", "datacenter.coolant=27.1degC"],
+            "hall 'hyperscale': coolant: 27.1 degC given; expected at most 27 degC, the warmest of contained-air"),
+        (["gpu", "--set", "datacenter.rung=imersion"], "hall 'hyperscale': rung: 'imersion' given; did you mean 'immersion'?"),
         (["gpu", "--water", "wet"], "--water: 'wet' given; expected one of evaporative, hybrid, dry"),
         (["gpu", "--price", "gpu=-5"], "--price gpu: price: -5 given; expected a finite number, 0 or more"),
         (["gpu", "--price", "gpu=300EUR"], "--price gpu: '300EUR' is not in USD"),
@@ -119,7 +122,13 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["gpu", "--set", "money.average_power=120%"], "1.2 given; expected a share from 0 to 1"),
         (["gpu", "--set", "money.tariff=0.1EUR/kWh"], "is not in USD"),
         (["gpu", "--set", "money.tarif=1USD/kWh"], "did you mean 'tariff'?"),
-        (["gpu", "--set", "money.tariff"], "expected ADDRESS=VALUE"),
+        (["gpu", "--set", "money.tariff"], "--set 'money.tariff': expected ADDRESS=VALUE"),
+        (["gpu", "--set", "money=5"], "--set 'money=5': expected ADDRESS=VALUE, as in money.tariff=0.10USD/kWh"),
+        (["gpu", "--set", "MONEY.tariff=1USD/kWh"], "unknown address 'MONEY.tariff'; did you mean 'money.tariff'?"),
+        (["gpu", "--set", "tariff=1USD/kWh"], "unknown address 'tariff'; expected one under datacenter, grid, "),
+        (["gpu", "--set", "prices.devices.h100-sxm.purchase=1USD"], "expected --price, as in --price gpu=30000USD"),
+        (["gpu", "--price", "gpu="], "--price 'gpu=': tells no amount; expected gpu=30000USD or the like"),
+        (["gpu", "--price", "gpu=1e308"], "--price gpu: '1e308' given; expected at most 1e+12 USD"),
         (["gpu", "--demand", "5"], "--demand: '5' given; expected requests or output tokens in a time"),
         (["gpu", "--demand", "0req/s"], "--demand: '0req/s' given"),
         (["gpu", "--peak", "0.5"], "--peak: 0.5 given; expected a peak over the mean, 1 or more"),
@@ -127,6 +136,8 @@ def test_share_of_energy_is_printed(quick: Quick) -> None:
         (["pim", "--rent"], "device 'pim': nobody tells what it rents for; expected --price pim=2.5USD/h"),
         (["gpu", "--rent", "--colocation"], "one contradicts the other"),
         (["gpu", "gpu"], "a device is named twice"),
+        (["gpu", "h100-sxm"], "gpu and h100-sxm are one device, h100-sxm, at one price; expected it once, or --price or --s"),
+        (["npu", "gpu", "h100", "--price", "gpu=9USD", "--price", "h100=9USD"], "gpu and h100 are one device, h100-sxm"),
         (["gpu", "--network", "llama-3.1-405b", "--devices", "1"], "device 'gpu' does not hold this network"),
         (["gpu", "--network", "resnet-50"], "answers in one pass"),
     ],
@@ -238,7 +249,8 @@ def test_the_main_assumptions_are_named_with_what_changes_them(quick: Quick) -> 
 
 
 @pytest.mark.parametrize(
-    "change", ["parts.design_it=70MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"]
+    "change",
+    ["parts.design_it=200MW", "parts.chiller.approach=298.15K", "coolant=1K", "parts.design_it=20kW"],
 )
 def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -> None:
     done = quick("fleet", "gpu", "--set", f"datacenter.{change}")
@@ -247,3 +259,28 @@ def test_a_hall_that_cannot_be_is_named_in_one_line(quick: Quick, change: str) -
     assert told[-1].startswith("npuwatt: ")
     assert "hall" in told[-1]
     assert not [line for line in told if not line.startswith(("npuwatt: ", "warning: "))]
+
+
+def test_a_coolant_as_warm_as_its_rung_takes_is_accepted(quick: Quick) -> None:
+    for site, most in (("hyperscale", "27degC"), ("direct-to-chip", "45degC")):
+        assert quick("fleet", "gpu", "--site", site, "--set", f"datacenter.coolant={most}").code == 0
+
+
+def test_one_device_at_two_prices_or_with_two_powers_may_be_told_apart(quick: Quick) -> None:
+    for apart in (("--price", "gpu=20000USD"), ("--set", "devices.gpu.power_cap=690W")):
+        assert quick("fleet", "gpu", "h100-sxm", *apart).code == 0
+
+
+def test_claims_look_at_all_halls_in_the_climate_that_was_asked_for_and_say_so_in_each_row(
+    quick: Quick,
+) -> None:
+    asked = quick("fleet", "gpu", "--claims", "--climate", "cold", "--json").json()
+    own = quick("fleet", "gpu", "--claims", "--json").json()
+    for hall, usual in zip(asked["claims"]["pue"]["halls"], own["claims"]["pue"]["halls"], strict=True):
+        assert (hall["climate"], usual["climate"]) == ("cold", "temperate")
+        assert hall["water"] == usual["water"]  # nothing else was asked for
+        alone = quick("fleet", "gpu", "--site", hall["site"], "--climate", "cold", "--json").json()
+        assert hall["pue"] == pytest.approx(alone["results"][0]["pue"])
+    out = quick("fleet", "gpu", "--claims", "--climate", "cold", "--water", "dry").out
+    for site in ("air-enterprise", "direct-to-chip", "hyperscale", "immersion"):
+        assert f"{site} (cold, dry)" in out

@@ -326,6 +326,31 @@ def test_densities_never_replace_what_is_no_file_of_theirs(quick: Quick, tmp_pat
     assert (tmp_path / "config.json").read_text() == "{}"
 
 
+def test_where_the_table_cannot_be_written_no_density_file_is_left(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    scan = ("model", "scan", str(model), "--densities", "d.json")
+    done = run(*scan, "-o", "/dev/full", cwd=tmp_path)
+    assert (done.code, done.out) == (74, "")
+    assert "no space left" in done.err
+    command = [sys.executable, "-m", "npuwatt", *scan]
+    with open("/dev/full", "w") as full:
+        silent = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert silent.returncode == 74
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_reader_that_leaves_early_does_not_cost_the_density_file(model: Path, tmp_path: Path) -> None:
+    script = (
+        f"{sys.executable} -m npuwatt model scan {model} --densities d.json | true; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "wrote d.json\n")
+    assert json.loads((tmp_path / "d.json").read_text())["schema"] == "npuwatt.densities/1"
+
+
 def test_experts_that_are_stacked_in_part_are_not_read(quick: Quick, tmp_path: Path, packed: Any) -> None:
     path = tmp_path / "model.safetensors"
     up, down = np.ones((4, 8, 16), np.float32), np.ones((4, 8), np.float32)
@@ -335,3 +360,15 @@ def test_experts_that_are_stacked_in_part_are_not_read(quick: Quick, tmp_path: P
     done = quick("model", "scan", str(path))
     assert done.code in (0, 2)
     assert "has a bug" not in done.err
+
+
+def test_two_names_for_the_weights_of_one_module_are_one_line(
+    quick: Quick, tmp_path: Path, packed: Any
+) -> None:
+    path = tmp_path / "model.safetensors"
+    weights = np.ones((4, 8, 16), np.float32)
+    names = ("m.experts.gate_up_proj", "m.experts.gate_up_proj.weight")
+    path.write_bytes(packed(dict.fromkeys(names, ("F32", weights))))
+    line = refused(quick("model", "scan", str(path)), "model.safetensors: 'm.experts.gate_up_proj")
+    assert all(f"'{name}'" in line for name in names)
+    assert "expected one of them" in line

@@ -78,6 +78,26 @@ def test_the_same_device_under_two_names_gives_the_same_numbers(run: Run) -> Non
     assert {**first, "device": ""} == {**second, "device": ""}
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("gpu", "npu", "h100-sxm"), "gpu and h100-sxm"),
+        (("gpu", "gpu"), "gpu and gpu"),
+        (("gpu", "h100", "h100-sxm"), "gpu and h100 and h100-sxm"),
+    ],
+)
+def test_one_device_by_several_names_is_told_once(run: Run, names: tuple[str, ...], told: str) -> None:
+    done = run("compare", *names)
+    assert done.code == 0
+    assert done.err == f"warning: {told} are one device, h100-sxm, with the same numbers\n"
+
+
+def test_one_device_with_other_numbers_is_another(run: Run) -> None:
+    assert run("compare", "gpu", "h100-sxm", "--set", "devices.gpu.power_cap=700W").err != ""
+    done = run("compare", "gpu", "h100-sxm", "--set", "devices.gpu.power_cap=690W")
+    assert (done.code, done.err) == (0, "")
+
+
 def test_set_takes_a_device_by_the_name_it_was_typed_with(run: Run) -> None:
     asked = ("compare", "gpu", "h100-sxm", "--set", "devices.gpu.power_cap=400W", "--json")
     first, second = run(*asked, "--input-len", "8000").json()["results"]

@@ -227,3 +227,63 @@ def test_two_runs_into_one_file_leave_one_whole_result(
     assert [one.wait(120) for one in both] == [0, 0]
     assert os.listdir(tmp_path) == ["out"]
     assert (tmp_path / "out").read_text().count("\n") == 20_001
+
+
+READ = {
+    "my.yaml": (
+        ["compare", "./my.yaml", "-o", "my.yaml"],
+        ["presets", "show", "my.yaml", "--output=./my.yaml"],
+        ["sweep", "my.yaml", "--vary", "request.batch=1,2", "-o", "link.yaml"],
+        ["fleet", "gpu", "--site", "my.yaml", "-o", "my.yaml"],
+    ),
+    "folder/devices/mine.yaml": (
+        ["compare", "mine", "--presets", "folder", "-o", "folder/devices/mine.yaml"],
+        ["presets", "check", "--presets", "folder", "-o", "folder/devices/mine.yaml"],
+    ),
+    "config.json": (
+        ["compare", "gpu", "--network", "config.json", "-o", "config.json"],
+        ["model", "import", "config.json", "-o", "config.json"],
+    ),
+    "runs.csv": (["validate", "runs.csv", "-o", "runs.csv"],),
+    "d.json": (["sparsity", "gpu", "--densities", "d.json", "-o", "d.json"],),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [(name, asked) for name, lines in READ.items() for asked in lines], ids=str
+)
+def test_a_file_that_a_command_reads_is_not_written_onto(
+    run: Run, tmp_path: Path, name: str, asked: list[str]
+) -> None:
+    (tmp_path / "folder" / "devices").mkdir(parents=True)
+    (tmp_path / name).write_text(OLD)
+    (tmp_path / "link.yaml").symlink_to("my.yaml")
+    done = run(*asked, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    target = asked[-1].removeprefix("--output=")
+    assert done.err == f"npuwatt: --output '{target}': is a file that this command reads; expected another\n"
+    assert (tmp_path / name).read_text() == OLD
+
+
+def test_a_file_that_the_environment_names_is_not_written_onto(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(OLD)
+    done = run("compare", "gpu", "-o", "config.json", cwd=tmp_path, env={"NPUWATT_NETWORK": "config.json"})
+    assert (done.code, (tmp_path / "config.json").read_text()) == (2, OLD)
+
+
+def test_a_file_with_the_name_of_a_device_is_none_that_is_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gpu").write_text(OLD)
+    assert run("compare", "gpu", "-o", "gpu", cwd=tmp_path).code == 0
+    assert (tmp_path / "gpu").read_text() != OLD
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_leaves_everything_as_it_was(
+    environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text(OLD)
+    with half_written(environment, path) as process:
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert (path.read_text(), os.listdir(tmp_path)) == (OLD, ["out.csv"])

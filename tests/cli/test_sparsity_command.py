@@ -12,9 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # no stubs are needed for one call
 
 from npuwatt.preset import library
+from npuwatt.study.compare import compare
 
 if TYPE_CHECKING:
-    from conftest import Quick, Run, Screen
+    from conftest import Quick, Screen
 
 SKIPS, CANNOT = "sparse-npu", "npu"
 METRICS = (
@@ -260,6 +261,20 @@ def test_ideal_is_labelled_wherever_it_is_shown(quick: Quick) -> None:
     assert "note: ideal: nothing was ever measured" in text
 
 
+@pytest.mark.parametrize(
+    ("zeros", "ends"),
+    [
+        (("--pattern", "dense"), "all bf16, ideal skipping"),
+        (("--activation-density", "0.5"), "all bf16, activations 50 % full, ideal skipping"),
+        (("--pattern", "2:4"), "all bf16, 2:4 weights 50 % full, ideal skipping"),
+    ],
+)
+def test_the_heading_names_what_is_zero_and_nothing_else(
+    quick: Quick, zeros: tuple[str, ...], ends: str
+) -> None:
+    assert quick("sparsity", SKIPS, "--ideal", *zeros).out.splitlines()[0].endswith(f" out, {ends}")
+
+
 def test_the_saving_of_skipped_bytes_shrinks_with_the_batch(quick: Quick) -> None:
     batches = said(quick, "sparsity", SKIPS, "--density", "0.5")["results"][0]["batches"]
     assert [one["batch"] for one in batches] == [2**power for power in range(10)]
@@ -289,50 +304,31 @@ def test_a_pattern_that_was_found_and_that_nothing_runs_is_an_answer(quick: Quic
     assert "weights 50 % full by " in done.out
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (("--pattern", "2:5"), "--pattern: '2:5' given; did you mean '2:4'?"),
-        (("--pattern", "checkered"), "--pattern: 'checkered' given; expected one of dense, unstructured, 1:2, 2:4, 4:8, block"),
-        (("--density", "0"), "--density: 0 given; expected the share that is not zero, from 1e-06 to 1"),
-        (("--density", "nan"), "--density: nan given; expected the share that is not zero, from 1e-06 to 1"),
-        (("--activation-density", "1.5"), "--activation-density: 1.5 given; expected the share that is not zero, from 1e-06 to 1"),
-        (("--pattern", "dense", "--density", "0.5"), "--pattern dense with --density 0.5: dense weights hold no zeros; expected another pattern"),
-        (("--pattern", "2:4", "--density", "0.6"), "--pattern 2:4 with --density 0.6: 2:4 leaves 0.5 at most; expected a density up to that"),
-        (("--densities", "d.json", "--pattern", "2:4"), "--densities with --pattern: the file tells it of each op; expected one of the two"),
-        (("--densities", "d.json", "--density", "0.5"), "--densities with --density: the file tells it of each op; expected one of the two"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("command", ["sparsity", "compare", "estimate", "sweep"])
-def test_what_makes_no_sense_is_one_line_everywhere(
-    quick: Quick, command: str, words: tuple[str, ...], line: str
-) -> None:
-    vary = ("--vary", "request.batch=1,2") if command == "sweep" else ()
-    done = quick(command, "gpu", *vary, *words)
-    assert (done.code, done.out, done.err) == (2, "", f"npuwatt: {line}\n")
-
-
-def test_a_file_that_is_not_there_or_no_density_file_is_one_line(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "d.json").write_text('{"schema": "npuwatt.scan/1"}')
-    for path in ("d.json", "nowhere.json"):
-        done = run("compare", "gpu", "--densities", path, cwd=tmp_path)
-        assert (done.code, done.out) == (2, "")
-        assert done.err.startswith("npuwatt: ") and done.err.count("\n") == 1
-        assert path in done.err
-
-
-def test_ideal_skipping_needs_something_to_skip() -> None:
-    import npuwatt
-
-    with pytest.raises(npuwatt.NpuwattError, match="--ideal: nothing is said to be zero; expected --pattern"):
-        npuwatt.compare(["gpu"], ideal=True)
-
-
 def test_a_comparison_with_zeros_says_where_they_are_judged(quick: Quick) -> None:
     asked = ("compare", "gpu", "npu")
     assert "npuwatt sparsity" not in quick(*asked).out
     for zeros in (("--pattern", "2:4"), ("--activation-density", "0.5")):
         assert "note: zeros: 'npuwatt sparsity' sets them against dense weights" in quick(*asked, *zeros).out
+
+
+@pytest.mark.parametrize("more", [(), ("--stack", "torchao"), ("--batch", "512")])
+def test_a_comparison_names_sparse_kernels_where_their_measured_speed_binds(
+    quick: Quick, more: tuple[str, ...]
+) -> None:
+    words = (*more, "--network", "llama-3.1-8b")
+    (found,) = quick("compare", "a100", "--pattern", "2:4", *words, "--json").json()["results"]
+    assert found["bound_by"] == "kernels"
+    assert "sparse kernels" in quick("compare", "a100", "--pattern", "2:4", *words).out
+    # Nor zeros that no kernel takes, nor a device that has no such kernels.
+    assert "sparse kernels" not in quick("compare", "a100", "--pattern", "unstructured", *words).out
+    assert "sparse kernels" not in quick("compare", "pim", "--pattern", "2:4", *words).out
+
+
+def test_the_time_of_a_phase_is_all_set_by_something_where_kernels_bind() -> None:
+    found = compare(["a100"], pattern="2:4", batch=64).answers[0].result
+    assert {"kernels", "power"} <= {name for name, times_s in found.limit_s.items() if times_s.item() > 0}
+    set_s = sum(times_s.item() for times_s in found.limit_s.values())
+    assert set_s == pytest.approx(found.request_s.item(), rel=1e-12)
 
 
 def test_more_groups_of_devices_than_the_sweep_has_sequences_is_one_batch(quick: Quick) -> None:
@@ -363,15 +359,3 @@ def test_points_that_do_not_fit_have_no_part_in_a_break_even(quick: Quick) -> No
     )
     (result,) = said(quick, *asked)["results"]
     assert result["break_even_density"] is None or 0 < result["break_even_density"] <= 1
-
-
-def test_a_density_or_a_kernel_that_cannot_be_is_one_line(quick: Quick) -> None:
-    for asked, told in (
-        (("--density", "1e-17"), "--density: 1e-17 given"),
-        (("--set", "devices.gpu.sparsity.speedup.1=1e-308"), "expected a number from 0.001"),
-    ):
-        done = quick(
-            "sparsity", "gpu", "--pattern", "unstructured" if asked[0] == "--density" else "2:4", *asked
-        )
-        assert (done.code, done.out) == (2, "")
-        assert told in done.err

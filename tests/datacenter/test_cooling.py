@@ -186,6 +186,7 @@ def test_an_unknown_name_is_told_with_the_nearest(names: dict[str, str], told: s
 
 SERVER = Server(
     fan_fraction=0.1,
+    rated_components_w=3000.0,
     converters=(
         Converter(standing_w=13.0, efficiency_fraction=0.98),
         Converter(standing_w=17.0, efficiency_fraction=0.96),

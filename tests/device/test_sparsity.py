@@ -261,6 +261,13 @@ def test_measured_kernels_take_the_time_they_took_whatever_bounds_the_dense_one(
     assert max(seconds.item() for seconds in found.limits_s.values()) == pytest.approx(found.time_s.item())
 
 
+@pytest.mark.parametrize("rows", [1.0, 64.0, 16384.0])
+def test_kernels_as_slow_as_measured_are_named_as_what_binds(rows: float) -> None:
+    found = accelerator_costs(GPU, matmul(rows, HALF))
+    assert list(found.limits_s)[int(found.owners().item())] == "kernels"
+    assert "kernels" not in accelerator_costs(CHIP, matmul(rows, HALF)).limits_s
+
+
 def test_only_what_qualifies_runs_in_n_m_kernels() -> None:
     dense = accelerator_costs(CHIP, matmul(16384.0))
     for other, zeros in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 from math import comb, pi
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from npuwatt.arrays import column
 from npuwatt.device.imbalance import expected_greatest, imbalance_ratio, normal_imbalance_ratio
@@ -43,6 +45,25 @@ def test_the_sum_equals_going_through_every_outcome(lanes: int, window: int, den
         for counts in product(range(window + 1), repeat=lanes)
     )
     assert exact(density, lanes, window) == pytest.approx(most / (window * density), rel=1e-12)
+
+
+@pytest.mark.parametrize("density", [1e-4, 0.01, 0.3, 0.999])
+@pytest.mark.parametrize("lanes", [1, 64, 10**6])
+def test_the_longest_windows_and_most_lanes_equal_the_sum_of_exact_tails(lanes: int, density: float) -> None:
+    tails = binom.sf(np.arange(65536), 65536, density)  # scipy's regularised incomplete beta function
+    with np.errstate(divide="ignore"):
+        most = -np.expm1(lanes * np.log1p(-tails)).sum()
+    assert exact(density, lanes, 65536) == pytest.approx(most / (65536 * density), rel=1e-9)
+
+
+def test_many_densities_of_long_windows_take_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        imbalance_ratio(column(np.linspace(1e-3, 1, 2000)), lanes_count=64.0, window_count=65536.0)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 2**26  # all at once, 2000 x 65536 numbers of 8 bytes are 2**30
 
 
 # 1 / sqrt(pi) and 3 / (2 sqrt(pi)) in closed form; the rest as published beside the figures above.

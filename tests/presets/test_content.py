@@ -18,12 +18,14 @@ from npuwatt.handset.network import Decoding
 from npuwatt.preset import library
 from npuwatt.preset.evidence import QUALITIES, SPREAD
 from npuwatt.preset.load import read_yaml
+from npuwatt.report.presets import show_record, show_report
 from npuwatt.study.article import Constants
 from npuwatt.study.confidence import NeverMeasured
-from npuwatt.study.presets import check_presets
+from npuwatt.study.presets import check_presets, show_preset
 from npuwatt.study.pruning import ActivationSparsity, PrunedAccuracy, load_measured
 from npuwatt.study.scenario import (
     Chosen,
+    implausible,
     load_constants,
     load_datacenter,
     load_device,
@@ -285,3 +287,21 @@ def test_every_file_of_the_folder_is_a_preset_or_the_list_of_sources() -> None:
     }
     assert set(FILES) == listed | measured | {Path("sources.yaml")}
     assert read_yaml(ROOT / "sources.yaml").tree.keys() == SOURCES.keys()
+
+
+def test_temperatures_are_shown_as_their_file_writes_them_and_differences_in_kelvin() -> None:
+    shown = {row[0]: row[1:3] for row in show_report(show_record(show_preset("cooling"))).tables[0].rows}
+    assert shown["rungs.direct-to-chip.usual_coolant"] == ("40 degC", "32 degC .. 45 degC")
+    assert shown["climate_spread"] == ("4.4 K", "2 K .. 8 K")
+    found = {number["address"]: number for number in show_record(show_preset("cooling"))["numbers"]}
+    assert found["rungs.direct-to-chip.usual_coolant"]["value"] == pytest.approx(313.15)  # for machines in SI
+    assert found["rungs.direct-to-chip.usual_coolant"]["is_celsius"]
+    assert not found["climate_spread"]["is_celsius"]
+
+
+def test_a_change_outside_a_range_is_told_in_degrees_too() -> None:
+    change = ["rungs.immersion.most_coolant=60degC"]
+    chosen = load_constants("cooling", Cooling, changes=change)
+    assert implausible(chosen, change, "cooling") == [
+        "cooling.rungs.immersion.most_coolant: 60 degC is outside 40 degC .. 55 degC (assumed, assumed)"
+    ]

@@ -11,11 +11,11 @@ import pytest
 from npuwatt.datacenter.cooling import Cooling, allowed_coolant_k, compact_pue, rungs_that_hold
 from npuwatt.datacenter.facility import Facility, free_fraction_of, site_water_of, total_power_w
 from npuwatt.datacenter.heat import junction
-from npuwatt.datacenter.server import itue
+from npuwatt.datacenter.server import rated_itue
 from npuwatt.errors import NpuwattError, PresetError
 from npuwatt.preset.paths import with_value
 from npuwatt.record import replace
-from npuwatt.study.presets import show_preset
+from npuwatt.study.presets import check_presets, show_preset
 from npuwatt.study.scenario import load_cooling, load_datacenter
 
 NAMES = ("air-enterprise", "direct-to-chip", "hyperscale", "immersion")
@@ -50,7 +50,7 @@ def answers(cooling: Cooling) -> np.ndarray[Any, Any]:
                     found.append(site_water_of(hall, cooling) * 1e6)
             for power_w in (100.0, 1500.0):
                 found.append(allowed_coolant_k(step, junction_limit_k=358.15, power_w=power_w))
-        found.append(itue(cooling.server, components_w=4000.0))
+        found.append(rated_itue(cooling.server))
     racks_w = np.geomspace(1e3, 3e5, 2000).reshape(-1, 1)
     found += list(rungs_that_hold(cooling, racks_w).values())
     hot = junction(cooling.leakage, coolant_k=310.0, resistance_k_per_w=0.06, power_w=700.0, area_m2=8e-4)
@@ -144,3 +144,25 @@ def test_a_hall_of_the_users_own_needs_no_parts(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("kind: datacenter", "kind: stack"))
     with pytest.raises(PresetError, match="kind: 'stack' given; expected datacenter"):
         load_datacenter(str(path))
+
+
+def test_a_check_names_what_a_hall_asks_for_and_no_table_of_cooling_has(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "kind: datacenter\nname: mine\nabout: a hall of a test\nrung: rear-dor\nclimate: moon\nwater: drie\n"
+        "pue: {value: 1.07, source: assumed, where: as a landlord says}\n"
+    )
+    (check,) = check_presets([str(path)])
+    assert check.faults == (
+        f"{path}:4: rung: 'rear-dor' given; did you mean 'rear-door'?",
+        f"{path}:5: climate: 'moon' given; expected one of cold, temperate, hot-dry, hot-humid",
+        f"{path}:6: water: 'drie' given; expected one of evaporative, hybrid, dry",
+    )
+    path.write_text(
+        path.read_text().replace("rear-dor", "rear-door").replace("moon", "cold").replace("drie", "dry")
+        + "coolant: {value: 40 degC, source: assumed, where: a test}\n"
+    )
+    (check,) = check_presets([str(path)])
+    assert check.faults == (
+        f"{path}:8: coolant: 40 degC given; expected at most 27 degC, the warmest of rear-door",
+    )

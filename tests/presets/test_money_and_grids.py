@@ -24,7 +24,7 @@ from npuwatt.preset import library
 from npuwatt.preset.paths import with_value
 from npuwatt.preset.regions import regions
 from npuwatt.record import replace
-from npuwatt.study.presets import show_preset
+from npuwatt.study.presets import check_presets, show_preset
 from npuwatt.study.scenario import load_embodied, load_grid, load_grids, load_money, load_prices
 
 MONEY, PRICES, EMBODIED = load_money(), load_prices(), load_embodied()
@@ -188,3 +188,18 @@ def test_a_region_of_ones_own_is_a_file(tmp_path: Path) -> None:
 def test_a_region_is_shown_like_any_preset() -> None:
     assert show_preset("us-central1").preset.name == "gcp-us-central1"
     assert show_preset("countries").record.kind == "grids"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_regions_is_checked_by_its_path_too(name: str, tmp_path: Path) -> None:
+    (tmp_path / "grids").mkdir()
+    path = tmp_path / "grids" / f"{name}.yaml"
+    text = Path(library.presets_root(), "grids", f"{name}.yaml").read_text()
+    path.write_text(text)
+    regions_count = len(TABLES[name].record.regions)
+    for (check,) in (check_presets([str(path)]), check_presets([name])):
+        assert check.faults == () and check.numbers >= regions_count
+    assert check_presets(presets=[str(tmp_path)])[-1].numbers == len(TABLES[name].evidence)
+    path.write_text(text.replace("gCO2e/kWh", "W", 1))
+    with pytest.raises(PresetError, match="is in W; expected a unit like gCO2e/kWh"):
+        check_presets([str(path)])

@@ -171,3 +171,34 @@ def test_an_end_of_a_range_that_leaves_no_time_is_named() -> None:
     found = always_on(["hailo-10h"], network="llama-3.1-8b", profile="ambient-agent").answers[0]
     assert found.overworked == ("profile.events",)
     assert asked(CHIP).answers[0].overworked == ()
+
+
+def test_how_far_a_model_may_be_off_moves_the_mean_as_by_hand() -> None:
+    # Energy of an answer times its ratio; time of an answer times the inverse of the ratio of rates.
+    answer = always_on([CHIP], network=SMALL, profile="ambient-agent", events="600/h").answers[0]
+    wakes, spans = (
+        600 / 3600,
+        {one.ranged.address.split(",")[0].rsplit(".")[-1]: one for one in answer.drivers},
+    )
+    energy_j, time_s = float(np.max(answer.response.energy_j)), float(np.max(answer.response.time_s))
+    low, high = answer.confidence.ratios["energy_per_output_token_j"]
+    for ratio, told in ((low, spans["energy"].mean_low_w), (high, spans["energy"].mean_high_w)):
+        assert told == pytest.approx(answer.metrics["mean_w"] + (ratio - 1) * wakes * energy_j, rel=1e-9)
+    kept_w = 1e-3 + float(np.max(answer.response.held_bytes)) * 5e-3 / 2**30
+    slow, fast = answer.confidence.ratios["tokens_per_s"]
+    for rate, told in ((fast, spans["time"].mean_low_w), (slow, spans["time"].mean_high_w)):
+        more_s = wakes * time_s * (1 / rate - 1)
+        assert told == pytest.approx(answer.metrics["mean_w"] + more_s * (0.5 - kept_w), rel=1e-9)
+
+
+def test_without_a_pause_the_handset_is_awake_too() -> None:
+    answer = asked(CHIP).answers[0]
+    answering_w = float(np.max(answer.response.energy_j / answer.response.time_s))
+    assert answer.nonstop_w == pytest.approx(answering_w + 0.5, rel=1e-12)
+
+
+def test_a_handset_gives_a_model_no_more_memory_than_it_has() -> None:
+    with pytest.raises(
+        RequestError, match="does not fit into the 500 MB that the handset gives a model; expected"
+    ):
+        asked(CHIP, changes=("handset.model_memory=500MB",))

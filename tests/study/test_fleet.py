@@ -223,7 +223,7 @@ def test_hours_of_a_default_h100_cost_what_the_books_say_without_energy() -> Non
 
 def test_a_given_price_is_of_the_device_alone_and_a_known_one_may_hold_its_share_of_a_server() -> None:
     # money.server_price: 1.64 times the bare devices.
-    alone, whole = twins(10000, 10000).answers[0], fleet(["gpu"], prices=("gpu=131200USD/server",)).answers[0]
+    alone, whole = twins(10000, 10001).answers[0], fleet(["gpu"], prices=("gpu=131200USD/server",)).answers[0]
     assert alone.priced.price.covers == "device"
     assert value(alone.figures, METRIC) == pytest.approx(value(whole.figures, METRIC))
     known = fleet(["gpu"]).answers[0]
@@ -330,3 +330,23 @@ def test_tokens_and_requests_ask_for_the_same() -> None:
 def test_a_hall_of_given_size_that_does_not_carry_the_fleet_is_refused() -> None:
     with pytest.raises(NpuwattError, match="expected at most the design load of the hall"):
         fleet(["gpu"], changes=["datacenter.parts.design_it=1 kW"])
+
+
+def test_what_a_rack_gives_is_components_times_itue_by_one_model_of_a_server() -> None:
+    # By hand: 3 kW of components with a tenth of fans behind converters of 13 W, 0.98 and 17 W, 0.96.
+    # Cold plates take 75 % of the heat from the fans. In air a server takes 1.82 times its devices.
+    air, liquid = ((((3000 * (1 + fans) + 13) / 0.98) + 17) / 0.96 / 3000 for fans in (0.1, 0.025))
+    for site, itue in (("hyperscale", air), ("direct-to-chip", liquid)):
+        for answer in fleet(["gpu", "mythic-m1076"], site=site).answers:  # of 700 W and of a few
+            found, unit = answer.figures, answer.unit
+            assert value(found, "itue") == pytest.approx(itue)
+            assert value(found, "tue") == pytest.approx(itue * value(found, "pue"))
+            most_w = max(unit.rated_w, float(np.max(unit.curve.power_w)) / unit.devices_count)
+            assert value(found, "provisioned_it_w") / value(found, "devices_count") == pytest.approx(
+                most_w * 1.82 * itue / air
+            )
+
+
+def test_a_server_that_is_nothing_but_its_devices_has_no_fans_either() -> None:
+    answer = fleet(["gpu"], changes=["money.server_power=1"]).answers[0]
+    assert value(answer.figures, "itue") == 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from npuwatt.preset import library
 from npuwatt.preset.paths import with_values
 from npuwatt.study.fleet import Fleets, case_of, fleet
 from npuwatt.study.fleet_figures import Figures, figures
@@ -187,3 +189,27 @@ def test_claims_of_the_hall_asked_for_are_its_own() -> None:
     assert own.pue_ratio == value(found.answers[0].figures, "pue")
     assert own.half_ratio == pytest.approx(float(np.ravel(found.claims.pue.change.pue_after)[0]))
     assert own.warm_ratio <= own.half_ratio
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left_out"),
+    [
+        # At 298.15 K of approach the evaporator of air at 25 degC is at absolute zero: a COP of 0.
+        ("approach: {value: 12 K, low: 6 K, high: 18 K", "approach: {value: 12 K, low: 6 K, high: 298.15 K",
+            "datacenter.parts.chiller.approach"),
+        ("rung: contained-air", "rung: contained-air\ncoolant: {value: 20 degC, high: 28 degC, source: assumed, where: a test}",
+            "datacenter.coolant"),
+        ("rung: contained-air", "rung: contained-air\npue: {value: 1.2, low: 1, high: 101, source: assumed, where: a test}",
+            "datacenter.pue"),
+    ],
+)  # fmt: skip
+def test_a_range_at_whose_end_a_hall_has_no_figures_is_not_varied_and_the_rest_is(
+    before: str, after: str, left_out: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    text = Path(library.presets_root(), "datacenters", "hyperscale.yaml").read_text()
+    assert text.count(before) == 1
+    path.write_text(text.replace(before, after))
+    found = fleet(["gpu", "npu"], site=str(path))
+    assert found.left_out == (left_out,)
+    assert found.rankings["cost"].turns
