@@ -180,7 +180,7 @@ def parse(text: str | float, suffix: str) -> float:
     if match is None:
         raise NpuwattError(f"{shown(text)} is not a finite number; expected one like '4 {example}'")
     number, unit = float(match[1]), match[2]
-    if suffix == "_k" and unit == "degC":  # the one unit whose zero lies elsewhere
+    if suffix == "_k" and unit in ("degC", "°C"):  # the one unit whose zero lies elsewhere
         number, unit = number + ZERO_C_K, "K"
     if not unit and dimension != "1":
         raise NpuwattError(f"{shown(text)} has no unit; expected a unit like {example}")

@@ -60,6 +60,7 @@ FIXED = settings(derandomize=True, deadline=None)
         ("0.35 fF", "_farad", 0.35e-15),
         ("300 K", "_k", 300),
         ("85 degC", "_k", 358.15),
+        ("85 °C", "_k", 358.15),
         ("0.5 eV", "_j", 0.801088317e-19),
         ("685.06 Pa", "_pa", 685.06),
         ("40 mK/W", "_k_per_w", 0.04),

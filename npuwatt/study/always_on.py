@@ -16,7 +16,7 @@ from npuwatt.handset.event_rates import EventRates, event_rates
 from npuwatt.handset.network import Battery, Handset
 from npuwatt.handset.thermal import sustainable
 from npuwatt.record import Record, replace
-from npuwatt.study.compare import answer_of, multiplies_inside
+from npuwatt.study.compare import Answer, answer_of, multiplies_inside
 from npuwatt.study.confidence import Confidence
 from npuwatt.study.handset import asked_in, changes_of, held_in
 from npuwatt.study.inference import fitted, weights_in_memory_bytes
@@ -33,9 +33,7 @@ PROFILE, HANDSET = "voice-assistant", "large-phone"
 MILLIWATTS_W = 0.01  # what "milliwatts" is taken to mean: below ten
 DAY_S = 86400.0
 ROOM_K = 298.15
-MOST_C_RATE = (
-    5.0  # of a battery's energy in an hour, that it gives at once; recalled: cells of handsets, 1 to 3
-)
+MOST_C_RATE = 5.0  # of its energy in an hour that a battery gives; cells of handsets give 1 to 3, recalled
 RANGED = ("mean_w", "device_w", "energy_per_event_j", "battery_life_s", "battery_life_alone_s")
 _MOST_DRIVERS = 5
 
@@ -192,16 +190,7 @@ def _answers(
         units=(Unit(),) * len(held),
     )
     told = [answer_of(asked, device) for device in asked.devices]
-    inputs = [
-        *ranged_numbers(profile, "profile", within=("profile",)),
-        *(
-            replace(item, paths=(tuple(item.address.split(".")[1:]),))
-            for item in ranged_numbers(handset, "handset")
-            if item.address.startswith(("handset.battery.", "handset.other_day"))
-        ),
-        *(item for place, one in enumerate(told) for item in _off(one.device, one.confidence, place)),
-    ]
-    points, used = varied(case, together(inputs))
+    points, used = varied(case, together(_inputs(profile, handset, told)))
     with np.errstate(all="ignore"):
         duties = [_duty(asked, device, case, place) for place, device in enumerate(held)]
         for device, (_, day) in zip(asked.devices, duties, strict=True):
@@ -267,6 +256,17 @@ def _beyond(handset: Handset, device: Device, response: Response, day: Duty) -> 
             f"its mean is more than the {units.show_in(held_w, 'W')} that the handset gives off for ever in a room of 25 degC"
         )
     return found
+
+
+def _inputs(profile: Chosen[Profile], handset: Chosen[Handset], told: Sequence[Answer]) -> list[Ranged]:
+    """Every number of the case that has a range."""
+    of_handset = [
+        replace(item, paths=(tuple(item.address.split(".")[1:]),))
+        for item in ranged_numbers(handset, "handset")
+        if item.address.startswith(("handset.battery.", "handset.other_day"))
+    ]
+    off = [item for place, one in enumerate(told) for item in _off(one.device, one.confidence, place)]
+    return [*ranged_numbers(profile, "profile", within=("profile",)), *of_handset, *off]
 
 
 def _off(device: Chosen[Device], sure: Confidence, place: int) -> list[Ranged]:

@@ -35,6 +35,7 @@ _UNUSED = (
     "model_memory",
     "other_day",
 )  # one for all points, a limit of its own, and of another question
+_LEAST_RISE_K = 0.1  # of a limit over the room, at the low end of its range
 _MOST_PERIODS = (
     3600  # of courses that only tell ranges: in longer sessions the governor acts less often there
 )
@@ -180,14 +181,13 @@ def with_ranges(
 
 def _inputs(handset: Chosen[Handset], session: Session) -> list[Ranged]:
     """Numbers of the handset that have a range and a say here."""
-    unused = [*_UNUSED]
+    unused = [*_UNUSED, *({"trips", "allocator"} - {session.governor})]
     unused += [] if session.in_case else ["case"]
-    unused += [
-        name for kind, name in (("trips", "trips"), ("allocator", "allocator")) if session.governor != kind
-    ]
     unused += [] if session.limit_k is None else ["skin_limit"]
     return [
-        item
+        replace(item, low=max(item.low, session.ambient_k + _LEAST_RISE_K))
+        if item.address == "handset.skin_limit"
+        else item
         for item in ranged_numbers(handset, "handset", within=("handset",))
         if item.address.split(".")[1] not in unused
     ]

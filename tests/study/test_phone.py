@@ -140,6 +140,11 @@ def test_a_limit_that_was_asked_for_has_no_range() -> None:
     assert given.ranges.numbers_count == own.ranges.numbers_count - 1
 
 
+def test_the_range_of_a_limit_ends_above_the_room() -> None:
+    _, found = asked(handset="glasses", ambient="39degC")  # whose skin may be 38 to 43 degC
+    assert found.ranges.ends["steady_w"][0] == 0.0
+
+
 def test_watts_that_were_asked_for_have_no_range() -> None:
     _, found = asked(power="50%")
     assert found.ranges.ends["demand_w"] == (4.0, 4.0)
