@@ -24,11 +24,11 @@ def test_15_4_wh_feed_4_watts_for_3_85_hours() -> None:
 
 def test_after_the_course_its_last_third_goes_on() -> None:
     # By hand: 10 W for an hour and 5 W for half an hour are 12.5 Wh; 2.9 Wh are left for the 5 W.
-    power = np.array([[10.0, 10.0, 5.0]])
-    found = charge(PERFECT, power_w=power, period_s=HOUR_S / 2)
+    power = np.array([[10.0, 10.0, 10.0, 10.0, 5.0, 5.0]])
+    found = charge(PERFECT, power_w=power, period_s=HOUR_S / 4)
     assert found.life_s[0, 0] == pytest.approx((1.5 + 2.9 / 5.0) * HOUR_S)
     # Of a rate of 8 and then 3 an hour.
-    rates = np.array([[8.0, 8.0, 3.0]]) / HOUR_S
+    rates = np.array([[8.0, 8.0, 8.0, 8.0, 3.0, 3.0]]) / HOUR_S
     assert found.amount(rates)[0, 0] == pytest.approx(8.0 + 0.5 * 3.0 + 2.9 / 5.0 * 3.0)
 
 

@@ -75,6 +75,12 @@ def test_all_is_identified_where_readings_to_a_tenth_of_a_kelvin_span_several_sl
     assert told.slow_rise_k == pytest.approx((9.0, 9.0), rel=0.05)
 
 
+def test_no_fit_is_held_better_than_what_a_sensor_leaves_out() -> None:
+    """Rounding to a step leaves step / sqrt(12) of error, however well a fit goes through the readings."""
+    told = possible(LONG_S, warming_k(planted(35.0, 700.0), LONG_S), resolution_k=0.1)
+    assert told.rms_k == pytest.approx(0.1 / 12**0.5)
+
+
 def test_the_same_body_read_for_five_minutes_tells_no_slow_constant() -> None:
     short_s = np.linspace(0.0, 288.0, 11)
     told = possible(short_s, np.round(warming_k(planted(35.0, 700.0), short_s), 1), resolution_k=0.1)

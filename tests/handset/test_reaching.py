@@ -22,17 +22,20 @@ NO_LEAKAGE = Leakage(share_fraction=0.0, growth_per_k=0.036, reference_k=318.15)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "rated_w", "bound"), [(5, 8, "junction"), (60, 30, "junction"), (600, 8, "skin")]
+    ("seconds", "rated_w", "in_case", "bound"),
+    [(5, 8, False, "junction"), (60, 30, False, "junction"), (600, 8, False, "skin"), (600, 8, True, "skin")],
 )
 def test_the_power_found_brings_one_of_both_to_its_limit_then(
-    seconds: float, rated_w: float, bound: str
+    seconds: float, rated_w: float, in_case: bool, bound: str
 ) -> None:
-    found = reaching(PHONE, rated_w=rated_w, time_s=seconds, **SETTING)
+    found = reaching(PHONE, rated_w=rated_w, time_s=seconds, in_case=in_case, **SETTING)
     assert found.bound_by[0, 0] == bound
     fine = replace(
         PHONE, control_period_s=seconds / 1000
     )  # pieces of its own, shorter than those of the search
-    ran = course(fine, power_w=found.power_w, rated_w=rated_w, ambient_k=ROOM_K, duration_s=seconds)
+    ran = course(
+        fine, power_w=found.power_w, rated_w=rated_w, ambient_k=ROOM_K, duration_s=seconds, in_case=in_case
+    )
     shares = {
         "skin": (ran.skin_k[0, -1] - ROOM_K) / (LIMIT_K - ROOM_K),
         "junction": (ran.die_k[0, -1] - ROOM_K) / (PHONE.junction_limit_k - ROOM_K),

@@ -9,7 +9,9 @@ import pytest
 
 from npuwatt.arrays import column
 from npuwatt.errors import RequestError
-from npuwatt.handset.thermal import sustainable
+from npuwatt.handset.network import Handset
+from npuwatt.handset.reaching import reaching
+from npuwatt.handset.thermal import course, sustainable
 from npuwatt.preset.paths import with_value
 from npuwatt.record import replace
 from npuwatt.study.confidence import Confidence
@@ -52,8 +54,17 @@ def test_every_answer_lies_between_its_ends(usual: PhoneAnswer) -> None:
 
 
 def test_ends_are_those_of_each_number_alone_combined_in_squares() -> None:
-    """Every number that has a range is put to both of its ends in a case of its own, and the changes are added by hand."""
-    own, ranges = with_ranges(CHOSEN, "devices.npu", SURE, SESSION, WORK)
+    """Every number that has a range is put to both of its ends in a handset of its own, and the changes are added by hand."""
+    slow = replace(CHOSEN, record=replace(CHOSEN.record, control_period_s=10.0))  # courses of few periods
+    own, ranges = with_ranges(slow, "devices.npu", SURE, SESSION, WORK)
+    told: dict[str, Any] = {"rated_w": 8.0, "ambient_k": 298.15, "limit_k": 315.15}
+
+    def alone(handset: Handset) -> tuple[float, float]:
+        """Watts for ever, and the warmest die."""
+        ran = course(handset, power_w=6.0, duration_s=1800.0, governor="allocator", series=False, **told)
+        return float(sustainable(handset, **told).power_w[0, 0]), float(ran.peak_die_k[0, 0])
+
+    steady_w, peak_k = alone(slow.record)
     unused = ("control_period", "model_memory", "other_day", "case", "trips", "skin_limit")
     logs, differences = [], []
     count = 0
@@ -61,19 +72,16 @@ def test_ends_are_those_of_each_number_alone_combined_in_squares() -> None:
         if item.low == item.high or address.split(".")[0] in unused:
             continue
         count += 1
-        pair = [
-            figures(Case(handset=with_value(CHOSEN.record, address.split("."), end)), SESSION, WORK)
-            for end in (item.low, item.high)
-        ]
-        logs.append([float(np.log(one.values["steady_w"] / own.values["steady_w"])[0, 0]) for one in pair])
-        differences.append([float((one.course.peak_die_k - own.course.peak_die_k[:1])[0, 0]) for one in pair])
+        pair = [alone(with_value(slow.record, address.split("."), end)) for end in (item.low, item.high)]
+        logs.append([np.log(watts / steady_w) for watts, _ in pair])
+        differences.append([die_k - peak_k for _, die_k in pair])
     assert ranges.numbers_count == count
     fallen = np.sqrt(sum(min(*pair, 0.0) ** 2 for pair in logs))
     risen = np.sqrt(sum(max(*pair, 0.0) ** 2 for pair in logs))
-    steady_w = own.values["steady_w"][0, 0]
+    assert own.values["steady_w"][0, 0] == pytest.approx(steady_w)
     assert ranges.ends["steady_w"] == pytest.approx((steady_w * np.exp(-fallen), steady_w * np.exp(risen)))
     warmer = np.sqrt(sum(max(*pair, 0.0) ** 2 for pair in differences))
-    assert ranges.ends["peak_die_k"][1] == pytest.approx(own.values["peak_die_k"][0, 0] + warmer)
+    assert ranges.ends["peak_die_k"][1] == pytest.approx(peak_k + warmer)
 
 
 def test_the_device_widens_what_hangs_on_it_and_nothing_else() -> None:
@@ -100,6 +108,21 @@ def test_a_chip_never_draws_more_than_its_power_cap() -> None:
     assert ranges.ends["tokens_per_s"][0] == pytest.approx(10 * (8 / 3 - 0.5))
 
 
+def test_a_session_is_that_of_a_course_and_of_budgets_with_what_was_asked() -> None:
+    _, found = asked(
+        power="5W", start="30degC", ambient="20degC", limit="41degC", minutes=7.0, in_case=True, governor="trips"
+    )  # fmt: skip
+    told: dict[str, Any] = {"rated_w": 8.0, "ambient_k": 293.15, "limit_k": 314.15, "in_case": True}
+    ran = course(
+        CHOSEN.record, power_w=5.0, start_k=303.15, duration_s=1800.0, governor="trips", **told
+    )  # fmt: skip
+    np.testing.assert_allclose(found.figures.course.skin_k[0], ran.skin_k[0], rtol=1e-12)
+    most = reaching(CHOSEN.record, start_k=303.15, time_s=420.0, **told)
+    assert value(found, "reaching_w") == pytest.approx(float(most.power_w[0, 0]), rel=1e-4)
+    lasting = sustainable(CHOSEN.record, **told)
+    assert value(found, "steady_w") == pytest.approx(float(lasting.power_w[0, 0]), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("is_given", "demand_w", "worth_w"), [(False, 6.0, 3.0), (True, 3.0, 1.5)], ids=["own", "given"]
 )
@@ -115,6 +138,13 @@ def test_a_chip_that_draws_twice_as_much_for_its_work_does_half_of_it_at_the_sam
     assert told["tokens_per_s"] == pytest.approx(10 * (worth_w - 0.5))
     assert told["tokens_in_300_s"] == pytest.approx(3000 * (worth_w - 0.5))
     assert told["steady_tokens_per_s"] == pytest.approx(10 * (min(lasting_w, demand_w) / 2 - 0.5))
+
+
+def test_the_rate_at_some_watts_is_that_of_the_device_with_such_a_power_cap(usual: PhoneAnswer) -> None:
+    capped = asked(f"devices.{CHIP}.power_cap=3W")[1].work.rate
+    assert capped.power_w[-1] == pytest.approx(3.0, rel=1e-6)
+    assert usual.work.rate.at(3.0) == pytest.approx(capped.tokens_per_s[-1], rel=1e-3)
+    assert usual.work.rate.at(0.5) == 0.0  # what it draws at rest
 
 
 def test_no_work_is_done_beyond_what_is_demanded() -> None:
