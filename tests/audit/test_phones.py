@@ -107,6 +107,15 @@ def test_ranges_add_up_in_squares() -> None:
     assert both.mid_k[-1] - both.low_k[-1] == pytest.approx(np.hypot(below_k, heavier_k), abs=2e-3)
 
 
+def test_the_number_named_is_the_one_that_moves_the_last_reading_most() -> None:
+    address = "nodes.battery.capacity"
+    usual = without_ranges(CHOSEN, address)
+    item = usual.evidence[address]
+    unknown = replace(usual, evidence={**usual.evidence, address: replace(item, low=item.value / 20)})
+    assert predicted(usual, TIME_S, room_k=ROOM_K).mostly_from == "phone-decoding.power"
+    assert predicted(unknown, TIME_S, room_k=ROOM_K).mostly_from == f"handset.{address}"
+
+
 def test_a_prediction_starts_at_the_first_reading_and_knows_no_other(tmp_path: Path) -> None:
     cool, warm = (judged_phone(written(tmp_path, rows)).predicted for rows in (GOOD, [*GOOD[:-1], "150,44"]))
     assert cool.room_k == cool.mid_k[0] == 28 + 273.15

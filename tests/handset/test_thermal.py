@@ -237,11 +237,14 @@ def test_a_phone_of_usual_leakage_does_not_run_away() -> None:
     assert not ran(PHONE, 8.0).runs_away.any()
 
 
-def test_an_allocator_that_knows_the_sustainable_power_ends_at_the_limit() -> None:
-    most = sustainable(PHONE, rated_w=8.0, ambient_k=ROOM_K, limit_k=PHONE.skin_limit_k).power_w
+@pytest.mark.parametrize("limit_k", [PHONE.skin_limit_k, 311.15])
+def test_an_allocator_that_knows_the_sustainable_power_ends_at_the_limit(limit_k: float) -> None:
+    most = sustainable(PHONE, rated_w=8.0, ambient_k=ROOM_K, limit_k=limit_k).power_w
     allocator = replace(PHONE.allocator, sustainable_w=float(most[0, 0]), integral_gain_w_per_k=0.0)
-    found = ran(replace(PHONE, allocator=allocator), 6.0, governor="allocator", duration_s=9000.0)
-    assert found.skin_k[0, -1] == pytest.approx(PHONE.skin_limit_k, abs=1e-3)
+    found = ran(
+        replace(PHONE, allocator=allocator), 6.0, governor="allocator", limit_k=limit_k, duration_s=9000.0
+    )
+    assert found.skin_k[0, -1] == pytest.approx(limit_k, abs=1e-3)
     assert found.power_w[0, -1] == pytest.approx(most[0, 0], abs=1e-3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from npuwatt.errors import RequestError
 from npuwatt.handset.network import Handset
 from npuwatt.handset.reaching import reaching
 from npuwatt.handset.thermal import course, sustainable
+from npuwatt.preset.library import presets_root
 from npuwatt.preset.paths import with_value
 from npuwatt.record import replace
 from npuwatt.study.confidence import Confidence
@@ -194,6 +196,37 @@ def test_where_a_chip_runs_away_at_an_end_its_temperature_has_no_upper_end() -> 
     assert np.isfinite(value(found, "peak_die_k"))
 
 
+def test_an_end_at_which_a_chip_runs_away_says_nothing_else() -> None:
+    """Less leakage alone: nothing but more of everything, as the high end of it has no answer."""
+    glasses = load_handset("glasses")
+    leaking = replace(glasses, evidence={"leakage.share": glasses.evidence["leakage.share"]})
+    session = replace(SESSION, limit_k=None)
+    own, ranges = with_ranges(leaking, "devices.npu", SURE, session, WORK)
+    least = with_value(glasses.record, ("leakage", "share"), glasses.evidence["leakage.share"].low)
+    low = figures(Case(handset=least), session, WORK)
+    assert ranges.away == ("handset.leakage.share",)
+    for name in ("battery_life_s", "tokens_in_1800_s"):
+        ends = sorted([own.values[name][0, 0], low.values[name][0, 0]])
+        assert ranges.ends[name] == pytest.approx(tuple(ends), rel=1e-4)
+
+
+def test_where_nothing_lasts_the_ends_are_the_least_and_the_most_of_single_numbers() -> None:
+    """In a room of 39 degC the rest of a phone alone warms it by 3 K, but not where it draws least."""
+    room = replace(SESSION, ambient_k=312.15)
+    own, ranges = with_ranges(CHOSEN, "devices.npu", SURE, room, WORK)
+    ends = [
+        sustainable(
+            with_value(CHOSEN.record, address.split("."), end), rated_w=8.0, ambient_k=312.15, limit_k=315.15
+        ).power_w[0, 0]
+        for address, item in CHOSEN.evidence.items()
+        for end in (item.low, item.high)
+        if item.low < item.high and address != "skin_limit"
+    ]  # fmt: skip
+    assert own.values["steady_w"][0, 0] == 0.0
+    assert ranges.ends["steady_w"] == pytest.approx((0.0, max(ends)))
+    assert max(ends) > 0.1
+
+
 def test_a_battery_feeds_a_constant_chip_and_the_rest() -> None:
     # By hand: 15.4 Wh x 0.9 over 1.2 W + 0.8 W.
     changes = ("handset.leakage.share=0", "handset.battery.energy=15.4Wh", "handset.battery.efficiency=0.9")
@@ -233,6 +266,14 @@ def test_a_network_has_to_fit_into_what_the_handset_gives_a_model(
     with pytest.raises(RequestError, match=f"'{network}' with its cache does not fit into {told}"):
         asked(given, network=network)
     asked("handset.model_memory=1GB", network="llama-3.2-1b")
+
+
+def test_a_handset_of_ones_own_may_be_named_too(tmp_path: Path) -> None:
+    text = (Path(presets_root()) / "handsets" / "glasses.yaml").read_text()
+    (tmp_path / "handsets").mkdir()
+    (tmp_path / "handsets" / "mine.yaml").write_text(text)
+    found, _ = asked(handset="mine", presets=[str(tmp_path)])
+    assert found.handset.record == load_handset("glasses").record
 
 
 # The claim about a share of peak

@@ -7,8 +7,8 @@ from math import exp, hypot, log
 import numpy as np
 import pytest
 
-from npuwatt.record import Record
-from npuwatt.study.ranges import Ranged, difference_ends, ranged_numbers, ratio_ends, varied
+from npuwatt.record import Record, replace
+from npuwatt.study.ranges import Ranged, difference_ends, ranged_numbers, ratio_ends, together, varied
 from npuwatt.study.scenario import load_handset
 
 
@@ -20,6 +20,11 @@ class Pair(Record):
         from npuwatt import require
 
         require.share(share=self.share_fraction)
+
+
+class Twins(Record):
+    first_w: float
+    second_w: float
 
 
 def number(key: str, value: float, low: float, high: float) -> Ranged:
@@ -42,6 +47,13 @@ def test_a_number_whose_end_no_record_takes_is_left_out() -> None:
     )
     assert [item.address for item in used] == ["first"]
     assert record.share_fraction == 0.5
+
+
+def test_what_several_devices_share_is_varied_for_all_of_them_together() -> None:
+    shared = [replace(number("price", 2, 1, 4), paths=((place,),)) for place in ("first", "second")]
+    record, used = varied(Twins(first_w=2.0, second_w=2.0), together(shared))
+    assert len(used) == 1
+    assert np.ravel(record.first_w).tolist() == np.ravel(record.second_w).tolist() == [2, 1, 4]
 
 
 def test_ratios_of_two_numbers_combine_in_squares_of_logs() -> None:
