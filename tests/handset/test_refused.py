@@ -8,7 +8,7 @@ import pytest
 
 from npuwatt.arrays import column
 from npuwatt.errors import NpuwattError
-from npuwatt.handset.network import Handset, Link, Node
+from npuwatt.handset.network import Handset, Link, Node, Trip, Trips
 from npuwatt.handset.thermal import Course, course, sustainable
 from npuwatt.record import replace
 from npuwatt.study.scenario import load_handset
@@ -65,6 +65,42 @@ def test_a_node_that_nothing_joins_is_refused() -> None:
     links = tuple(link for link in PHONE.links if "battery" not in (link.first, link.second))
     text = refused(lambda: replace(PHONE, nodes=alone, links=links))
     assert text == "links: nothing joins camera to the skin; expected a way for its heat"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"heated": "gpu"}, "heated: 'gpu' given; expected one of die, board, spreader, battery, skin"),
+        ({"links": (Link(first="die", second="lid", resistance_k_per_w=1.0),)}, "links.0: 'lid' given; expected one of die"),
+        ({"links": (Link(first="die", second="die", resistance_k_per_w=1.0),)}, "links.0: joins 'die' to itself; expected two"),
+        ({"nodes": {}}, "nodes: 0 given; expected 1 to 5"),
+        ({"nodes": {**PHONE.nodes, "lid": Node(capacity_j_per_k=1.0)}}, "nodes: 6 given; expected 1 to 5"),
+    ],
+    ids=lambda told: told if isinstance(told, str) else "",
+)  # fmt: skip
+def test_a_network_that_is_none_is_refused(change: dict[str, Any], said: str) -> None:
+    assert refused(lambda: replace(PHONE, **change)).startswith(said)
+
+
+def test_trips_that_are_none_or_allow_more_when_warmer_are_refused() -> None:
+    assert (
+        refused(lambda: Trips(steps=(), hysteresis_k=1.0))
+        == "steps: none given; expected at least one trip point"
+    )
+    more = tuple(
+        Trip(temperature_k=kelvin, power_fraction=share) for kelvin, share in ((312, 0.5), (316, 0.8))
+    )
+    text = refused(lambda: Trips(steps=more, hysteresis_k=1.0))
+    assert text == "steps: out of order; expected warmer ones later, each with no more power"
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    text = refused(
+        lambda: sustainable(
+            PHONE, rated_w=column([4.0, 8.0]), ambient_k=column([290.0, 295.0, 300.0]), limit_k=315.0
+        )
+    )
+    assert text == "columns of 2, 3 design points given; expected one length"
 
 
 def test_a_node_of_the_name_of_the_case_is_refused() -> None:

@@ -268,6 +268,13 @@ def test_a_network_has_to_fit_into_what_the_handset_gives_a_model(
     asked("handset.model_memory=1GB", network="llama-3.2-1b")
 
 
+def test_faults_of_all_devices_are_told_at_once() -> None:
+    names = (CHIP, "samsung-lpddr5-pim")
+    with pytest.raises(RequestError) as error:
+        phone(names, changes=("handset.model_memory=1MB",))
+    assert [fault.split(": ")[0] for fault in error.value.faults] == [f"device '{name}'" for name in names]
+
+
 def test_a_handset_of_ones_own_may_be_named_too(tmp_path: Path) -> None:
     text = (Path(presets_root()) / "handsets" / "glasses.yaml").read_text()
     (tmp_path / "handsets").mkdir()
