@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npuwatt.arrays import column
+from npuwatt.arrays import Array, column
 from npuwatt.handset.duty import Profile, Response, duty
 from npuwatt.record import Record, replace
 
@@ -45,8 +45,8 @@ def event_rates(profile: Profile, response: Response, *, milliwatts_w: float, da
     span = most / 2 if most < np.inf else 1.0
     ends = duty(replace(profile, events_per_s=column([0.0, span])), response)
     whole, own = (np.broadcast_to(part, (2, 1)).ravel() for part in (ends.mean_w, ends.device_w))
-    slope, rest = (whole[1] - whole[0]) / span, own - HALF * whole
-    half = 0.0 if rest[0] >= 0 else -rest[0] / (rest[1] - rest[0]) * span if rest[1] > rest[0] else np.inf
+    slope = (whole[1] - whole[0]) / span
+    half = _half_from(own - HALF * whole, span, most)
 
     def up_to(power_w: float) -> float:
         if whole[0] > power_w:
@@ -58,6 +58,16 @@ def event_rates(profile: Profile, response: Response, *, milliwatts_w: float, da
         added_per_event_j=float(slope),
         milliwatts_up_to_per_s=up_to(milliwatts_w),
         day_up_to_per_s=up_to(day_w),
-        half_from_per_s=float(half) if half <= most else np.inf,
+        half_from_per_s=half if half <= most else np.inf,
         most_per_s=most,
     )
+
+
+def _half_from(over_w: Array, span: float, most: float) -> float:
+    """From which rate on the device is over half, by how far over it is at no event and at `span`; infinite: never, or not
+    up to the `most` that there is time for."""
+    grown_w = float(over_w[1] - over_w[0])
+    crossing = -float(over_w[0]) / grown_w * span if grown_w else np.inf
+    if grown_w > 0:
+        return max(crossing, 0.0)
+    return 0.0 if over_w[0] >= 0 and crossing >= most else np.inf

@@ -78,6 +78,7 @@ def test_mean_power_is_the_energy_of_a_day_told_event_by_event(events: float, fa
         + (DAY_S - awake_s) * (1e-3 + 6e8 * 5e-12)
     )
     assert float(found.mean_w) * DAY_S == pytest.approx(day_j, rel=1e-12)
+    assert float(found.missed_per_s) == pytest.approx((1 - 0.9 * 0.95) * events, abs=1e-15)
     assert set(found.power_w) == set(PARTS)
 
 

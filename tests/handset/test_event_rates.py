@@ -78,9 +78,10 @@ def test_from_a_rate_on_the_device_decides_half() -> None:
     [
         ({"retention_w_per_byte": 1e-9}, 0.0),
         ({"sleep_w": 0.1, "wake_energy_j": 50.0}, np.inf),
+        ({"wake_energy_j": 50.0}, np.inf),
         ({"listener": replace(LISTENER, sensor_w=100.0)}, np.inf),
     ],
-    ids=["always", "never", "only beyond what there is time for"],
+    ids=["always", "never", "only without events", "only beyond what there is time for"],
 )  # fmt: skip
 def test_the_device_may_decide_half_always_or_never(change: dict[str, Any], rate: float) -> None:
     assert rates(replace(TIMER, **change)).half_from_per_s == rate

@@ -166,6 +166,12 @@ def test_a_number_set_by_hand_has_no_range() -> None:
         assert before.ranges.ends[name][0] < low < high < before.ranges.ends[name][1]
 
 
+def test_a_number_set_beyond_its_range_is_said() -> None:
+    assert asked("handset.surface.spreading=0.75")[0].warnings == ()
+    (told,) = asked("handset.surface.spreading=0.1")[0].warnings
+    assert told.startswith("handset.surface.spreading: 0.1 is outside 0.5 .. 0.95")
+
+
 def test_a_limit_that_was_asked_for_has_no_range() -> None:
     _, own = asked()
     _, given = asked(limit="42degC")
