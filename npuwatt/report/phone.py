@@ -57,7 +57,7 @@ def _result(answer: PhoneAnswer, claim: PeakClaim | None) -> Record:
     return {
         **device_record(answer.device),
         "rated_w": answer.work.rated_w,
-        "rest_w": float(answer.work.rate.power_w[0]),
+        "work_w": float(answer.work.rate.power_w[-1]),
         **{name: number(values[name]) for name in FIGURES},
         "steady_bound_by": str(answer.figures.steady.bound_by[0, 0]),
         "reaching_bound_by": str(answer.figures.reaching.bound_by[0, 0]),

@@ -35,7 +35,7 @@ _CONDITION = dict.fromkeys(
 ) | dict.fromkeys(("session_bound_by", "steady_bound_by"), _BOUND)
 _RESULT: Schema = dict.fromkeys(FIGURES, NUMBER) | {
     "rated_w": NUMBER,
-    "rest_w": NUMBER,
+    "work_w": NUMBER,
     "overshoot_k": NUMBER,
     "steady_bound_by": _BOUND,
     "reaching_bound_by": _BOUND,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npuwatt.report.document import Report, Table
-from npuwatt.report.words import label, mark_notes, percent, quantity, request_line
+from npuwatt.report.words import label, mark_notes, percent, quantity, ratio, request_line
 from npuwatt.units import show_time
 
 Record = dict[str, Any]
@@ -44,6 +44,7 @@ def phone_report(record: Record) -> Report:
         wide=(lines, *charts, *claims),
         sentences=(
             *(told for result in results for told in _sentences(result, handset)),
+            *_across(results),
             *_peaks(results[0]["claim"], session),
         ),
         notes=tuple(_notes(record)),
@@ -130,7 +131,7 @@ def _chart(result: Record, handset: Record) -> Table:
         rows.append(
             (
                 show_time(one["time_s"]), f"{one['skin_k'] - 273.15:.1f}", f"{one['die_k'] - 273.15:.1f}",
-                f"{one['power_w']:.2f}", f"{one['tokens_per_s']:.3g}",
+                f"{one['power_w']:.2f}", _per_s(one["tokens_per_s"]),
                 _scale((one["skin_k"] - low) / (handset["limit_k"] - low)),
                 "=" * round(_WIDE // 2 * one["tokens_per_s"] / fastest),
             )
@@ -194,14 +195,19 @@ def _sentences(result: Record, handset: Record) -> list[str]:
         said.append(
             f"Within {show_time(last['within_s'])} its skin goes {result['overshoot_k']:.2g} K beyond its limit."
         )
+    if result["course"][-1]["power_w"] < 0.01 * result["steady_w"]:
+        said.append(
+            f"In the end the governor leaves it nothing, though it would hold {quantity(result['steady_w'], 'W')} for ever: the sum "
+            "of errors that it takes off is let go only below the temperature at which it starts."
+        )
     if result["peak_die_k"] > handset["junction_limit_k"]:
         said.append(
             f"Its die passes its own limit of {_celsius(handset['junction_limit_k'])}, where a chip throttles itself; the "
             "governors here look at the skin alone."
         )
-    if result["steady_w"] and not result["steady_tokens_per_s"]:
+    if result["demand_w"] > 1.005 * result["work_w"]:
         said.append(
-            f"It draws {quantity(result['rest_w'], 'W')} at rest, so that for ever it makes no token."
+            f"Its work draws {quantity(result['work_w'], 'W')} at most; what it draws beyond is heat without tokens."
         )
     if away := result["ranges"]["runs_away_by"]:
         more = f" and {len(away) - _NAMED} others" if len(away) > _NAMED else ""
@@ -209,6 +215,27 @@ def _sentences(result: Record, handset: Record) -> list[str]:
             f"It runs away at an end of the range of one number alone: {', '.join(away[:_NAMED])}{more}."
         )
     return said
+
+
+def _across(results: list[Record]) -> list[str]:
+    """Who makes most tokens, and whether the ranges leave that open."""
+    if len(results) < 2:
+        return []
+    first, other, *_ = sorted(results, key=lambda result: -result["tokens"][-1]["tokens"])
+    own, theirs = first["tokens"][-1], other["tokens"][-1]
+    if not theirs["tokens"] or own["tokens"] < 1.005 * theirs["tokens"]:
+        return []
+    is_open = own["low"] < theirs["high"]
+    return [
+        (
+            f"{label(first)} makes most tokens in {show_time(own['within_s'])}, {ratio(own['tokens'] / theirs['tokens'])} of "
+            f"{label(other)}'s{', though their ranges overlap' if is_open else ''}."
+        )
+    ]
+
+
+def _per_s(tokens_per_s: float) -> str:
+    return f"{tokens_per_s:.0f}" if tokens_per_s >= 1000 else f"{tokens_per_s:.3g}"
 
 
 def _open(ranges: Record) -> str:
@@ -264,7 +291,7 @@ def _notes(record: Record) -> list[str]:
     told_of = (f"{label(result)}: {note}" for result in record["results"] for note in result["notes"])
     return [
         (
-            "draws, power of the chip and its memory at work; at most, constant power that brings skin or die to its limit just "
+            "skin, the hottest spot of the outside, of the case where there is one; draws, power of the chip and its memory at work; at most, constant power that brings skin or die to its limit just "
             f"then; for ever, steady power at a limit; limit after, skin and die at most: over {_lasting(record)}; battery lasts, a "
             "full one that feeds chip and all else, after that as in the last third of it"
         ),
@@ -275,7 +302,7 @@ def _notes(record: Record) -> list[str]:
         ),
         (
             f"the rest of the handset draws {quantity(handset['other_w'], 'W')} all the while; a chip under a power limit "
-            "slows down at the same energy of each operation, so one that lowers its voltage does better"
+            "works and sleeps by turns, or slows down at the same energy of each operation, so one that lowers its voltage does better"
         ),
         f"a prediction, nothing here was measured: {told}",
         *dict.fromkeys(told_of),

@@ -202,10 +202,11 @@ def _celsius(kelvin: float) -> str:
 
 
 def rate_of(asked: Question, device: Device) -> Rate:
-    """What a device makes of the watts it may draw, from a thousandth of its headroom to its power cap.
+    """What a device makes of the watts it may draw as a mean, from nothing to its power cap.
 
-    Work slows down as the cap comes down, at the same energy of each operation: voltage is not lowered with the
-    clock, so a real chip may do better.
+    Below the power at which it makes most tokens of a joule it works and sleeps by turns; asleep it draws nothing.
+    Above, work slows down as the cap comes down, at the same energy of each operation: voltage is not lowered with
+    the clock, so a real chip may do better.
     """
     rest_w, cap_w = float(np.max(rest_power_w(device))), float(np.max(host_of(device).power_cap_w))
     caps = column(rest_w + (cap_w - rest_w) * np.geomspace(1e-3, 1.0, _CAPS))
@@ -216,8 +217,10 @@ def rate_of(asked: Question, device: Device) -> Rate:
         raise RequestError(
             "has no finite answer; expected numbers nearer to those of a real device in a real handset"
         )
+    drawn, rate = drawn[keep], rate[keep]
+    best = int(np.argmax(rate / drawn))
     return Rate(
-        power_w=np.concatenate([[rest_w], drawn[keep]]), tokens_per_s=np.concatenate([[0.0], rate[keep]])
+        power_w=np.concatenate([[0.0], drawn[best:]]), tokens_per_s=np.concatenate([[0.0], rate[best:]])
     )
 
 

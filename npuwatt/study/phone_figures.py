@@ -45,13 +45,13 @@ Ends: TypeAlias = tuple[float, float]
 
 
 class Rate(Record):
-    """Output tokens per second that a device makes of watts, repeating one request; each is (K,), rising."""
+    """Output tokens per second that a device makes of mean watts, repeating one request; each is (K,), rising from 0."""
 
     power_w: Array
     tokens_per_s: Array
 
     def at(self, power_w: Real) -> Array:
-        """Rate at a mean power, of its shape. Below the least power at which work is done at all, it works for a part of the time."""
+        """Rate at a mean power, of its shape; no more than at the most that its work draws."""
         return np.asarray(np.interp(power_w, self.power_w, self.tokens_per_s))
 
 

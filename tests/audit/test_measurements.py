@@ -21,7 +21,7 @@ from npuwatt.audit.measurements import (
     read_measurements,
     width_of,
 )
-from npuwatt.errors import NpuwattError
+from npuwatt.errors import NpuwattError, printable
 from npuwatt.workload.request import Width
 
 HEADER = "model_id,weight_precision,gpu,num_gpus,avg_batch,avg_output_len,ep,kv_pos_window,avg_power_w"
@@ -346,7 +346,7 @@ def test_what_is_no_readable_plain_file_is_refused(path: str, fault: str) -> Non
     os.symlink("/proc/self/mem", "memory")
     with pytest.raises(NpuwattError) as caught:
         next(read_measurements(path))
-    assert caught.value.faults == (f"{path}: {fault}",)
+    assert caught.value.faults == (f"{printable(path)}: {fault}",)
 
 
 PRINTS_LINES = """

@@ -197,3 +197,29 @@ def test_a_chip_that_runs_away_is_said_in_one_line(quick: Quick, case: tuple[str
     assert (done.code, done.out) == (2, "")
     assert "runs away: at " in done.err
     assert "its die passes 226.9 degC within" in done.err
+
+
+def test_below_the_power_of_its_work_a_chip_works_and_sleeps_by_turns(quick: Quick) -> None:
+    # Its best tokens of a joule are those at full power; at a tenth of that power, a tenth of the tokens.
+    full = quick("phone", CHIP, "--json").json()["results"][0]
+    low_w = full["work_w"] / 10
+    part = quick("phone", CHIP, "--power", f"{low_w!r}W", "--json").json()["results"][0]
+    assert part["tokens_per_s"] == pytest.approx(full["tokens_per_s"] / 10)
+
+
+def test_power_beyond_the_work_is_said_to_be_heat(quick: Quick) -> None:
+    assert "beyond is heat without tokens" in quick("phone", CHIP, "--power", "8W").out
+    assert "beyond is heat without tokens" not in quick("phone", CHIP).out
+
+
+def test_a_governor_that_is_stuck_at_nothing_is_said(quick: Quick) -> None:
+    # Its sum of errors counts what lies above the limit alone, and a warm room keeps the skin above where it starts.
+    assert "In the end the governor leaves it nothing" in quick("phone", CHIP, "--ambient", "35degC").out
+    assert "In the end the governor leaves it nothing" not in quick("phone", CHIP).out
+
+
+def test_devices_are_set_against_each_other(quick: Quick) -> None:
+    done = quick("phone", CHIP, "phone-cpu")
+    assert (
+        f"{CHIP} makes most tokens in 30 min, 1.63x of phone-cpu's, though their ranges overlap." in done.out
+    )
