@@ -112,6 +112,8 @@ def test_weights_that_are_not_kept_are_loaded_at_each_wake() -> None:
     assert float(found.power_w["retention"]) == 0.0
     assert float(found.power_w["loading"]) == pytest.approx(wakes * 6e8 * 5e-10)
     assert float(found.busy_fraction["awake"]) == pytest.approx(wakes * (0.2 + 0.3 + 2.0))
+    others_w = wakes * 0.1 + (1 - wakes * 2.5) * 1e-3  # waking and sleep: all else is the device's
+    assert float(found.mean_w) == pytest.approx(float(found.device_w) + others_w, rel=1e-12)
 
 
 def test_more_work_than_time_has_no_mean_power() -> None:

@@ -40,6 +40,13 @@ def test_beyond_the_power_bound_by_runaway_nothing_settles() -> None:
     assert found.runs_away.ravel().tolist() == [False, True]
 
 
+def test_a_chip_that_leaks_more_than_its_handset_sheds_at_the_limit_sustains_nothing() -> None:
+    """By hand: a die of 315 K or more leaks 40 W x (exp(0.002 x 115) - 1) = 10 W; a phone sheds 3 W at 17 K."""
+    leaky = replace(PHONE, leakage=Leakage(share_fraction=1.0, growth_per_k=0.002, reference_k=200.0))
+    found = sustainable(leaky, rated_w=40.0, ambient_k=ROOM_K, limit_k=LIMIT_K)
+    assert (found.power_w[0, 0], found.bound_by[0, 0]) == (0.0, "runaway")
+
+
 def test_where_the_rest_alone_exceeds_the_limit_the_chip_sustains_nothing() -> None:
     found = sustainable(replace(PHONE, other_w=20.0), rated_w=8.0, ambient_k=ROOM_K, limit_k=LIMIT_K)
     assert found.power_w == 0.0

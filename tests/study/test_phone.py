@@ -142,11 +142,17 @@ def test_a_chip_that_draws_twice_as_much_for_its_work_does_half_of_it_at_the_sam
     assert told["steady_tokens_per_s"] == pytest.approx(10 * (min(lasting_w, demand_w) / 2 - 0.5))
 
 
-def test_the_rate_at_some_watts_is_that_of_the_device_with_such_a_power_cap(usual: PhoneAnswer) -> None:
-    capped = asked(f"devices.{CHIP}.power_cap=3W")[1].work.rate
-    assert capped.power_w[-1] == pytest.approx(3.0, rel=1e-6)
-    assert usual.work.rate.at(3.0) == pytest.approx(capped.tokens_per_s[-1], rel=1e-3)
-    assert usual.work.rate.at(0.5) == 0.0  # what it draws at rest
+def test_half_the_watts_of_a_chip_at_its_best_are_half_its_tokens_and_more_than_with_such_a_power_cap(
+    usual: PhoneAnswer,
+) -> None:
+    """It works and sleeps by turns; a cap keeps it awake, so that it draws its power at rest all the time."""
+    full = usual.work.rate
+    half_w = float(full.power_w[-1]) / 2
+    capped = asked(f"devices.{CHIP}.power_cap={half_w!r}W")[1].work.rate
+    assert capped.power_w[-1] == pytest.approx(half_w, rel=1e-6)
+    assert full.at(half_w) == pytest.approx(full.tokens_per_s[-1] / 2)
+    assert full.at(half_w) > capped.tokens_per_s[-1]
+    assert full.at(0.0) == 0.0
 
 
 def test_no_work_is_done_beyond_what_is_demanded() -> None:
