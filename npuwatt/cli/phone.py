@@ -22,7 +22,10 @@ _HANDSET = Annotated[
 ]
 _MINUTES = Annotated[float, _option("--minutes", "N", "Length of the session, up to 480.")]
 _LIMIT = Annotated[
-    str | None, _option("--limit", "TEMPERATURE", "Of the skin at most.", show_default="the handset's")
+    str | None,
+    _option(
+        "--limit", "TEMPERATURE", "Of the skin at most; trip points move along.", show_default="the handset's"
+    ),
 ]
 _AMBIENT = Annotated[str, _option("--ambient", "TEMPERATURE", "Of the room, 0 to 45 degC.")]
 _START = Annotated[
@@ -51,6 +54,13 @@ _CLAIMS = Annotated[
         help="Add for which peak powers, spreading and rooms a share of peak (--power, else 50%) holds the limit.",
     ),
 ]  # fmt: skip
+_COURSE = Annotated[
+    bool,
+    typer.Option(
+        "--course", rich_help_panel=_POCKET,
+        help="Tell every moment of the course: in JSON, and as the lines of CSV and JSON lines.",
+    ),
+]  # fmt: skip
 
 
 def phone(
@@ -64,6 +74,7 @@ def phone(
     case: _CASE = False,
     power: _POWER = None,
     claims: _CLAIMS = False,
+    course: _COURSE = False,
     network: Annotated[
         str,
         typer.Option(
@@ -106,5 +117,5 @@ def phone(
         presets=o.folders(presets),
     )  # fmt: skip
     warn([*found.question.warnings, *found.warnings])
-    emit(phone_record(found), phone_report, style=style, output=output, no_color=no_color)
+    emit(phone_record(found, is_whole=course), phone_report, style=style, output=output, no_color=no_color)
     hint(f"npuwatt estimate {devices[0]}", "shows where the time and energy of a token go")

@@ -17,6 +17,7 @@ _LISTS = {
     "npuwatt.always-on/1": "results",
     "npuwatt.accuracy/1": "moments",
     "npuwatt.fleet/1": "results",
+    "npuwatt.phone/1": "results",
     "npuwatt.presets-list/1": "presets",
     "npuwatt.presets-show/1": "numbers",
     "npuwatt.presets-check/1": "presets",
@@ -45,19 +46,31 @@ def lines_of(record: Record) -> list[Record]:
             for result in record["results"]
             for phase in result["phases"]
         ]
-    if record["schema"] == "npuwatt.phone/1":
+    if record["schema"] == "npuwatt.phone/1" and record["is_whole_course"]:
         return [
             {name: result[name] for name in ("device", "preset")} | moment
             for result in record["results"]
             for moment in result["course"]
         ]
     found: list[Record] = record[_LISTS[record["schema"]]]
+    if record["schema"] == "npuwatt.phone/1":
+        about = {"handset": {name: value for name, value in record["handset"].items() if name != "title"}}
+        return [about | _summed_up(line) for line in found]
     if record["schema"] == "npuwatt.always-on/1":
         about = {name: {name: record[name][name]} for name in ("profile", "handset")}
         return [about | {name: value for name, value in line.items() if name != "drivers"} for line in found]
     if record["schema"] == "npuwatt.compare/1":  # phases have lines of their own in an estimate
         return [{name: value for name, value in line.items() if name != "phases"} for line in found]
     return found
+
+
+def _summed_up(result: Record) -> Record:
+    """A chip in a handset without its course and its table of peaks, which have lines of their own."""
+    kept = {name: value for name, value in result.items() if name not in ("course", "claim", "tokens")}
+    return kept | {
+        f"tokens_in_{one['within_s']:g}_s": {name: one[name] for name in ("tokens", "low", "high")}
+        for one in result["tokens"]
+    }
 
 
 def to_jsonl(record: Record) -> str:
@@ -71,6 +84,7 @@ def to_csv(record: Record) -> str:
     if record["schema"] in (
         "npuwatt.compare/1",
         "npuwatt.always-on/1",
+        "npuwatt.phone/1",
     ):  # so that rows of several runs can be told apart
         rows = [row | {f"request.{name}": value for name, value in record["request"].items()} for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -14,6 +14,7 @@ from npuwatt.study.phone_claim import PeakClaim
 from npuwatt.study.phone_figures import token_key
 
 Record = dict[str, Any]
+MOMENTS = 60  # of the session, and of what follows, where not all are told
 FIGURES = (
     "demand_w", "tokens_per_s", "reaching_w", "reaching_ratio", "steady_w", "steady_ratio", "steady_tokens_per_s", "reaches_s",
     "peak_skin_k", "peak_die_k", "battery_life_s", "tokens_per_charge",
@@ -21,8 +22,8 @@ FIGURES = (
 """What is told of a device with a range, by name of its value."""
 
 
-def phone_record(found: Phone) -> Record:
-    """Devices in a handset as the record of schema npuwatt.phone/1."""
+def phone_record(found: Phone, *, is_whole: bool = False) -> Record:
+    """Devices in a handset as the record of schema npuwatt.phone/1; `is_whole`: with every moment of the course."""
     asked, chosen = found.question, found.handset
     cited = asked.citations | chosen.citations
     used = {"name": chosen.preset.name, "folder": chosen.preset.folder, "sha256": chosen.preset.sha256}
@@ -43,17 +44,18 @@ def phone_record(found: Phone) -> Record:
             "governor": found.session.governor,
             "is_limit_given": found.session.limit_k is not None,
         },
-        "results": [_result(answer, found.claim) for answer in found.answers],
-        "notes": [*asked.notes, *asked.warnings, *found.warnings],
+        "results": [
+            _result(answer, found.claim, found.session.session_s, is_whole) for answer in found.answers
+        ],
+        "is_whole_course": is_whole,
+        "notes": [*found.left_out, *asked.notes, *asked.warnings, *found.warnings],
         "presets": [*preset_records(asked), used],
         "sources": [{"key": key, "citation": text} for key, text in sorted(cited.items())],
     }
 
 
-def _result(answer: PhoneAnswer, claim: PeakClaim | None) -> Record:
-    course, values, ends = answer.figures.course, answer.figures.values, answer.ranges.ends
-    power_w = np.append(course.power_w[0], course.power_w[0, -1])  # of the period that each moment begins
-    rates = answer.work.rate.at(power_w)
+def _result(answer: PhoneAnswer, claim: PeakClaim | None, session_s: float, is_whole: bool) -> Record:
+    values, ends = answer.figures.values, answer.ranges.ends
     return {
         **device_record(answer.device),
         "rated_w": answer.work.rated_w,
@@ -61,7 +63,8 @@ def _result(answer: PhoneAnswer, claim: PeakClaim | None) -> Record:
         **{name: number(values[name]) for name in FIGURES},
         "steady_bound_by": str(answer.figures.steady.bound_by[0, 0]),
         "reaching_bound_by": str(answer.figures.reaching.bound_by[0, 0]),
-        "overshoot_k": number(course.overshoot_k),
+        "unthrottled_s": number(answer.unthrottled_s),
+        "overshoot_k": number(answer.figures.course.overshoot_k),
         "tokens": [
             {"within_s": seconds, "tokens": number(tokens), **_ends(ends[token_key(seconds)])}
             for seconds, tokens in answer.figures.tokens.items()
@@ -76,14 +79,25 @@ def _result(answer: PhoneAnswer, claim: PeakClaim | None) -> Record:
             "level_fraction": LEVEL,
             **{name: {"low": low, "high": high} for name, (low, high) in answer.confidence.ratios.items()},
         },
-        "course": [
-            {"time_s": time_s, "skin_k": skin_k, "die_k": die_k, "power_w": power_w, "tokens_per_s": rate}
-            for time_s, skin_k, die_k, power_w, rate in zip(
-                course.time_s.tolist(), course.skin_k[0].tolist(), course.die_k[0].tolist(), power_w.tolist(),
-                rates.tolist(), strict=True,
-            )
-        ],
-    }  # fmt: skip
+        "course": _course(answer, session_s, is_whole),
+    }
+
+
+def _course(answer: PhoneAnswer, session_s: float, is_whole: bool) -> list[Record]:
+    """Moments of the session and of what follows: all of them, or enough to draw."""
+    course = answer.figures.course
+    power_w = np.append(course.power_w[0], course.power_w[0, -1])  # of the period that each moment begins
+    told = (course.time_s, course.skin_k[0], course.die_k[0], power_w, answer.work.rate.at(power_w))
+    last = len(course.time_s) - 1
+    end = int(np.searchsorted(course.time_s, session_s - 1e-6))
+    kept = np.arange(last + 1)
+    if not is_whole:
+        parts = (np.linspace(0, end, MOMENTS + 1), np.linspace(end, last, MOMENTS + 1))
+        kept = np.unique(np.concatenate(parts).round().astype(int))
+    return [
+        dict(zip(("time_s", "skin_k", "die_k", "power_w", "tokens_per_s"), moment, strict=True))
+        for moment in zip(*(values[kept].tolist() for values in told), strict=True)
+    ]
 
 
 def _ends(ends: tuple[float, float]) -> Record:

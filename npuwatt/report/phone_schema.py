@@ -40,6 +40,7 @@ _RESULT: Schema = dict.fromkeys(FIGURES, NUMBER) | {
     "steady_bound_by": _BOUND,
     "reaching_bound_by": _BOUND,
     "reaches_s": MAYBE,
+    "unthrottled_s": MAYBE,
     "battery_life_s": MAYBE,
     "tokens": list_of(object_of({"within_s": NUMBER, "tokens": NUMBER} | _ENDS)),
     "ranges": object_of(
@@ -64,7 +65,7 @@ _RESULT: Schema = dict.fromkeys(FIGURES, NUMBER) | {
         object_of(dict.fromkeys(("time_s", "skin_k", "die_k", "power_w", "tokens_per_s"), NUMBER))
     ),
 }
-ABOUT = "Devices in a handset: limits by temperature, and the course of a session; SI numbers."
+ABOUT = "Devices in a handset: limits by temperature, and the course of a session (every moment with --course); SI numbers."
 
 
 def phone_root(request: Schema, device: Schema, used: Schema, sources: Schema) -> tuple[str, Schema, Schema]:
@@ -75,6 +76,7 @@ def phone_root(request: Schema, device: Schema, used: Schema, sources: Schema) -
             "request": request,
             "handset": _HANDSET,
             "results": list_of(object_of(device | _RESULT)),
+            "is_whole_course": FLAG,
             "notes": TEXTS,
             "presets": used,
             "sources": sources,

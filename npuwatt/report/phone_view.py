@@ -29,13 +29,19 @@ def phone_report(record: Record) -> Report:
     charts = [_chart(result, handset) for result in results]
     claims = [_claim_table(results[0]["claim"], handset)] if results[0]["claim"] else []  # the same for all
     told = [_figures(result, handset) for result in results]
+    names = max(
+        (list(own) for own in told), key=len
+    )  # one that runs away later has no figures of what follows the session
     lines = Table(
-        columns=("device", *told[0]),
-        rows=tuple((label(result), *own.values()) for result, own in zip(results, told, strict=True)),
+        columns=("device", *names),
+        rows=tuple(
+            (label(result), *(own.get(name, "-") for name in names))
+            for result, own in zip(results, told, strict=True)
+        ),
     )
     beside = Table(
         columns=("", *(label(result) for result in results)),
-        rows=tuple((name, *(own[name] for own in told)) for name in told[0]),
+        rows=tuple((name, *(own.get(name, "-") for own in told)) for name in names),
         left=tuple(label(result) for result in results),
     )
     return Report(
@@ -75,6 +81,7 @@ def _figures(result: Record, handset: Record) -> dict[str, str]:
         "for ever": told("steady_w", _watts),
         "tokens/s then": told("steady_tokens_per_s", _rate),
         "limit after": told("reaches_s", _time, "never"),
+        "unthrottled": "never" if result["unthrottled_s"] is None else _time(result["unthrottled_s"], 3),
         "skin at most": told("peak_skin_k", _degrees),
         "die at most": told("peak_die_k", _degrees),
         **{
@@ -291,9 +298,10 @@ def _notes(record: Record) -> list[str]:
     told_of = (f"{label(result)}: {note}" for result in record["results"] for note in result["notes"])
     return [
         (
-            "skin, the hottest spot of the outside, of the case where there is one; draws, power of the chip and its memory at work; at most, constant power that brings skin or die to its limit just "
-            f"then; for ever, steady power at a limit; limit after, skin and die at most: over {_lasting(record)}; battery lasts, a "
-            "full one that feeds chip and all else, after that as in the last third of it"
+            "skin, the hottest spot of the outside, of the case where there is one; draws, power of the chip and its memory at work; "
+            "at most, constant power that brings skin or die to its limit just then; for ever, steady power at a limit; limit after, "
+            f"skin and die at most: as governed, over {_lasting(record)}; unthrottled, when the skin would reach its limit without "
+            "a governor; battery lasts, a full one that feeds chip and all else, after that as in the last third of it"
         ),
         (
             f"in brackets, {count} numbers of the handset put alone to both ends of their ranges, and how far off power and "

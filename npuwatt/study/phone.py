@@ -21,7 +21,7 @@ from npuwatt.study.confidence import Confidence
 from npuwatt.study.handset import asked_in, changes_of, held_in
 from npuwatt.study.modes import result_of
 from npuwatt.study.phone_claim import PeakClaim, peak_claim
-from npuwatt.study.phone_figures import Figures, Ranges, Rate, Session, Work, with_ranges
+from npuwatt.study.phone_figures import Figures, Ranges, Rate, Session, Work, unthrottled_s, with_ranges
 from npuwatt.study.question import Options, Question
 from npuwatt.study.scenario import Chosen, implausible, load_handset
 
@@ -41,6 +41,7 @@ class PhoneAnswer(Record):
     work: Work
     figures: Figures
     ranges: Ranges
+    unthrottled_s: float  # when the skin would reach its limit with no governor
     confidence: Confidence
     exactness: Exactness | None  # of products in memory cells; none where a device has none
     notes: tuple[str, ...]
@@ -55,6 +56,7 @@ class Phone(Record):
     session: Session
     answers: tuple[PhoneAnswer, ...]
     claim: PeakClaim | None
+    left_out: tuple[str, ...]  # devices that have no answer here, each with why
     warnings: tuple[str, ...]
 
 
@@ -112,10 +114,10 @@ def phone(
     )  # fmt: skip
     asked = asked_in(chosen.record, names, others, options)
     with np.errstate(all="ignore"):  # of absurd numbers, which are refused
-        answers = _answers(asked, chosen, session, power)
+        answers, left_out = _answers(asked, chosen, session, power)
         claim = _claim(chosen.record, session, limit_k, power) if claims else None
     return Phone(
-        question=asked, handset=chosen, limit_k=limit_k, session=session, answers=answers, claim=claim,
+        question=asked, handset=chosen, limit_k=limit_k, session=session, answers=answers, claim=claim, left_out=left_out,
         warnings=tuple(implausible(chosen, own, "handset")),
     )  # fmt: skip
 
@@ -158,9 +160,10 @@ def _session(
 
 def _answers(
     asked: Question, handset: Chosen[Handset], session: Session, power: str | None
-) -> tuple[PhoneAnswer, ...]:
-    """Each device alone in the handset; the faults of all of them at once."""
+) -> tuple[tuple[PhoneAnswer, ...], tuple[str, ...]]:
+    """Each device alone in the handset, and why some run away; the faults of all of them at once."""
     faults: list[str] = []
+    left_out: list[str] = []
     found = []
     for device in asked.devices:
         try:
@@ -170,11 +173,13 @@ def _answers(
             continue
         try:
             found.append(_answer(asked, told, handset, session, power=power))
+        except _RunsAway as error:
+            left_out += [f"device {shown(device.typed)}: {fault}" for fault in error.faults]
         except NpuwattError as error:
             faults += [f"device {shown(device.typed)}: {fault}" for fault in error.faults]
-    if faults:
-        raise RequestError(*faults)
-    return tuple(found)
+    if faults or not found:
+        raise RequestError(*faults, *left_out)
+    return tuple(found), tuple(left_out)
 
 
 def _claim(handset: Handset, session: Session, limit_k: float, power: str | None) -> PeakClaim:
@@ -238,26 +243,42 @@ def _answer(
     rate = rate_of(asked, held)
     demand_w = float(rate.power_w[-1]) if power is None else _demand_w(power, rated_w)
     work = Work(rated_w=rated_w, demand_w=demand_w, is_given=power is not None, rate=rate)
-    found, ranges = with_ranges(handset, f"devices.{device.typed}", told.confidence, session, work)
+    address, notes = f"devices.{device.typed}", told.notes
+    found, ranges = with_ranges(handset, address, told.confidence, session, work)
+    if _is_away(found) and session.session_s < session.lasting_s:
+        notes = (
+            *notes,
+            f"runs away within {units.show_time(session.lasting_s)}, so nothing is counted beyond the session",
+        )
+        session = replace(session, is_alone=True)
+        found, ranges = with_ranges(handset, address, told.confidence, session, work)
     _check_finite(found, session, demand_w)
     return PhoneAnswer(
         device=device,
         work=work,
         figures=found,
         ranges=ranges,
+        unthrottled_s=unthrottled_s(handset.record, session, work),
         confidence=told.confidence,
         exactness=told.exactness,
-        notes=told.notes,
+        notes=notes,
     )
+
+
+class _RunsAway(RequestError):
+    """A chip whose heat no handset takes away; others beside it are answered all the same."""
+
+
+def _is_away(found: Figures) -> bool:
+    return float(found.course.peak_die_k[0, 0]) >= HOTTEST_K
 
 
 def _check_finite(found: Figures, session: Session, demand_w: float) -> None:
     """Refuse a chip that runs away, and numbers of which nothing comes."""
-    hottest_k = float(found.course.peak_die_k[0, 0])
     told = [values for name, values in found.values.items() if name != "reaches_s"]
-    if hottest_k >= HOTTEST_K:
+    if _is_away(found):
         or_governor = ", a governor" if session.governor == "none" else ""
-        raise RequestError(
+        raise _RunsAway(
             f"runs away: at {units.show_in(demand_w, 'W')} its die passes {_celsius(HOTTEST_K)} within "
             f"{units.show_time(session.lasting_s)}; expected a device for a handset{or_governor}, or less --power"
         )

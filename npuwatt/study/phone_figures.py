@@ -64,11 +64,12 @@ class Session(Record):
     session_s: float
     governor: Kind
     in_case: bool
+    is_alone: bool = False  # nothing is counted beyond the session, by whose end a chip has not run away yet
 
     @property
     def lasting_s(self) -> float:
         """How long a course is: half an hour at least."""
-        return max(self.session_s, SESSIONS_S[-1])
+        return self.session_s if self.is_alone else max(self.session_s, SESSIONS_S[-1])
 
 
 class Work(Record):
@@ -108,7 +109,9 @@ class Ranges(Record):
 def figures(case: Case, session: Session, work: Work) -> Figures:
     """What a case comes to; numbers may be (P, 1) columns, but for the period of control."""
     handset, rate = case.handset, work.rate
-    limit_k = handset.skin_limit_k if session.limit_k is None else session.limit_k
+    limit_k = handset.skin_limit_k
+    if session.limit_k is not None:
+        handset, limit_k = _with_trips_at(handset, session.limit_k), session.limit_k
     demand = column([work.demand_w])
     if not work.is_given:
         demand = np.minimum(demand * case.power_ratio, work.rated_w)
@@ -142,9 +145,26 @@ def figures(case: Case, session: Session, work: Work) -> Figures:
     return Figures(course=found, steady=lasting, reaching=reached, tokens=tokens, values=values)
 
 
+def _with_trips_at(handset: Handset, limit_k: float) -> Handset:
+    """Trip points moved along with the limit of the skin, as a maker who sets another limit would move them."""
+    moved_k = limit_k - handset.skin_limit_k
+    steps = tuple(replace(step, temperature_k=step.temperature_k + moved_k) for step in handset.trips.steps)
+    return replace(handset, trips=replace(handset.trips, steps=steps))
+
+
+def unthrottled_s(handset: Handset, session: Session, work: Work) -> float:
+    """When the skin reaches its limit with no governor; infinite where it does not within the course."""
+    found = course(
+        handset, power_w=column([work.demand_w]), rated_w=work.rated_w, start_k=session.start_k, duration_s=session.lasting_s,
+        governor="none", ambient_k=session.ambient_k, in_case=session.in_case,
+        limit_k=handset.skin_limit_k if session.limit_k is None else session.limit_k,
+    )  # fmt: skip
+    return float(found.reaches_s[0, 0])
+
+
 def moments(session: Session) -> tuple[float, ...]:
     """Seconds within which tokens are counted."""
-    return tuple(sorted({*SESSIONS_S, session.session_s}))
+    return tuple(sorted(one for one in {*SESSIONS_S, session.session_s} if one <= session.lasting_s))
 
 
 def token_key(seconds: float) -> str:
