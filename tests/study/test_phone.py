@@ -344,6 +344,7 @@ def test_the_claim_is_about_what_was_asked() -> None:
         power="30%", ambient="10degC", limit="41degC", minutes=7.0, in_case=True, start="20degC", claims=True
     )
     told = claimed(share=0.3, room_k=283.15, limit_k=314.15, session_s=420.0, in_case=True)
+    assert found.claim is not None
     assert found.claim.rooms_k == told.rooms_k
     np.testing.assert_array_equal(found.claim.session_peak_w, told.session_peak_w)
     np.testing.assert_array_equal(found.claim.steady_peak_w, told.steady_peak_w)
