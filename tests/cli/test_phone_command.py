@@ -152,10 +152,42 @@ def test_the_types_its_help_tells_are_those_it_counts(quick: Quick) -> None:
         assert told == request[name]
 
 
-def test_csv_has_a_line_for_each_moment(quick: Quick) -> None:
-    rows = list(csv.DictReader(io.StringIO(quick("phone", CHIP, "--format", "csv").out)))
-    assert len(rows) == 1801
+def test_csv_has_a_line_for_each_device(quick: Quick) -> None:
+    rows = list(csv.DictReader(io.StringIO(quick("phone", CHIP, "phone-cpu", "--format", "csv").out)))
+    assert [row["device"] for row in rows] == [CHIP, "phone-cpu"]
+    told = quick("phone", CHIP, "--json").json()
+    assert float(rows[0]["tokens_in_300_s.tokens"]) == told["results"][0]["tokens"][0]["tokens"]
+    assert (rows[0]["handset.handset"], rows[0]["request.network"]) == ("large-phone", "llama-3.2-3b")
+
+
+def test_the_course_has_every_moment_where_it_is_asked_for(quick: Quick) -> None:
+    rows = list(csv.DictReader(io.StringIO(quick("phone", CHIP, "--course", "--format", "csv").out)))
+    assert [float(row["time_s"]) for row in rows] == list(range(1801))
     assert float(rows[0]["skin_k"]) == pytest.approx(298.15)
+    whole = quick("phone", CHIP, "--course", "--json").json()
+    drawn = quick("phone", CHIP, "--json").json()
+    moments = [one["time_s"] for one in drawn["results"][0]["course"]]
+    assert len(moments) <= 121 and {0.0, 300.0, 1800.0} <= set(moments)
+    assert all(one in whole["results"][0]["course"] for one in drawn["results"][0]["course"])
+
+
+def test_a_chip_that_runs_away_leaves_the_others_their_answers(quick: Quick) -> None:
+    done = quick("phone", CHIP, "hfox-rram", "--json")
+    assert [one["device"] for one in done.json()["results"]] == [CHIP]
+    assert any(note.startswith("device 'hfox-rram': runs away") for note in done.json()["notes"])
+
+
+def test_a_chip_that_runs_away_after_the_session_is_counted_over_the_session(quick: Quick) -> None:
+    case = ("--governor", "none", "--minutes", "1", "--ambient", "35degC", "--case")
+    done = quick("phone", CHIP, *case, "--json")
+    Draft202012Validator(schema_of("phone")).validate(done.json())
+    result = done.json()["results"][0]
+    assert [one["within_s"] for one in result["tokens"]] == [60.0]
+    assert any("runs away within 30 min" in note for note in result["notes"])
+    both = quick(
+        "phone", CHIP, "samsung-lpddr5-pim", *case, "--set", "devices.samsung-lpddr5-pim.host.power_cap=1W"
+    )
+    assert both.code == 0
 
 
 @pytest.mark.parametrize(

@@ -115,14 +115,18 @@ def test_a_session_is_that_of_a_course_and_of_budgets_with_what_was_asked() -> N
         power="5W", start="30degC", ambient="20degC", limit="41degC", minutes=7.0, in_case=True, governor="trips"
     )  # fmt: skip
     told: dict[str, Any] = {"rated_w": 8.0, "ambient_k": 293.15, "limit_k": 314.15, "in_case": True}
-    ran = course(
-        CHOSEN.record, power_w=5.0, start_k=303.15, duration_s=1800.0, governor="trips", **told
-    )  # fmt: skip
+    steps = tuple(
+        replace(step, temperature_k=step.temperature_k - 1.0) for step in CHOSEN.record.trips.steps
+    )  # the limit is 1 K below the handset's own, and so are its trips
+    moved = replace(CHOSEN.record, trips=replace(CHOSEN.record.trips, steps=steps))
+    ran = course(moved, power_w=5.0, start_k=303.15, duration_s=1800.0, governor="trips", **told)
     np.testing.assert_allclose(found.figures.course.skin_k[0], ran.skin_k[0], rtol=1e-12)
     most = reaching(CHOSEN.record, start_k=303.15, time_s=420.0, **told)
     assert value(found, "reaching_w") == pytest.approx(float(most.power_w[0, 0]), rel=1e-4)
     lasting = sustainable(CHOSEN.record, **told)
     assert value(found, "steady_w") == pytest.approx(float(lasting.power_w[0, 0]), rel=1e-9)
+    free = course(CHOSEN.record, power_w=5.0, start_k=303.15, duration_s=1800.0, governor="none", **told)
+    assert found.unthrottled_s == pytest.approx(float(free.reaches_s[0, 0]), rel=1e-12)
 
 
 @pytest.mark.parametrize(
