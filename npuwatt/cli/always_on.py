@@ -23,15 +23,12 @@ _PROFILE = Annotated[
         "--profile",
         "NAME",
         "Detectors and events: preset name or path.",
-        autocompletion=o._complete("profiles"),
+        autocompletion=o.complete("profiles"),
     ),
 ]
 _EVENTS = Annotated[
     str | None,
     _option("--events", "RATE", "Events that deserve an answer, as in 20/day.", show_default="the profile's"),
-]
-_HANDSET = Annotated[
-    str, _option("--handset", "NAME", "Handset: preset name or path.", autocompletion=o._complete("handsets"))
 ]
 
 
@@ -39,20 +36,13 @@ def always_on(
     devices: o.DEVICES,
     profile: _PROFILE = "voice-assistant",
     events: _EVENTS = None,
-    handset: _HANDSET = "large-phone",
-    network: Annotated[
-        str,
-        typer.Option(
-            "--network", "-n", envvar="NPUWATT_NETWORK", metavar="NAME", rich_help_panel="What is asked", show_default="the handset's",
-            help="Network: short name, Hugging Face id, preset or config.json path.",
-            autocompletion=o._complete("networks"),
-        ),
-    ] = "",
-    input_len: Annotated[int | None, o._whole("--input-len", "the profile's", "Tokens that one answer reads.")] = None,
-    output_len: Annotated[int | None, o._whole("--output-len", "the profile's", "Tokens that one answer writes.")] = None,
-    weights: Annotated[str | None, o.width("--weights", "weights", "int4")] = None,
-    activations: Annotated[str | None, o.width("--activations", "activations", "int8")] = None,
-    kv_cache: Annotated[str | None, o.width("--kv-cache", "the key-value cache", "int8")] = None,
+    handset: o.HANDSET = "large-phone",
+    network: o.HANDSET_NETWORK = "",
+    input_len: Annotated[int | None, o.whole("--input-len", "the profile's", "Tokens that one answer reads.")] = None,
+    output_len: Annotated[int | None, o.whole("--output-len", "the profile's", "Tokens that one answer writes.")] = None,
+    weights: o.HANDSET_WEIGHTS = None,
+    activations: o.HANDSET_ACTIVATIONS = None,
+    kv_cache: o.HANDSET_KV_CACHE = None,
     changes: o.SET = None,
     presets: o.PRESETS = None,
     style: o.FORMAT = None,

@@ -52,7 +52,7 @@ _PHONES = Annotated[
 _HANDSET = Annotated[
     str | None,
     typer.Option(
-        "--handset", metavar="NAME", show_default="large-phone", autocompletion=o._complete("handsets"),
+        "--handset", metavar="NAME", show_default="large-phone", autocompletion=o.complete("handsets"),
         help="With --phones: the handset that predicts them, preset name or path.",
     ),
 ]  # fmt: skip

@@ -41,7 +41,7 @@ _CLAIMS = Annotated[
 ]  # fmt: skip
 _HALL = Annotated[
     str,
-    _option("--site", "NAME", "Hall: preset name or path.", _SITE, autocompletion=o._complete("datacenters")),
+    _option("--site", "NAME", "Hall: preset name or path.", _SITE, autocompletion=o.complete("datacenters")),
 ]
 _CLIMATE = Annotated[
     str | None,

@@ -21,7 +21,7 @@ def complete_any(incomplete: str) -> list[str]:
     return sorted(name for entries in library.index().values() for name in entries)
 
 
-def _complete(folder: str) -> Any:
+def complete(folder: str) -> Any:
     def names(incomplete: str) -> list[str]:
         from npuwatt.preset import library
 
@@ -36,26 +36,30 @@ def _complete(folder: str) -> Any:
 DEVICES = Annotated[
     list[str],
     typer.Argument(
-        metavar="DEVICE...", help="Devices: preset names or paths.", autocompletion=_complete("devices")
+        metavar="DEVICE...", help="Devices: preset names or paths.", autocompletion=complete("devices")
     ),
 ]
 DEVICE = Annotated[
     str,
     typer.Argument(
-        metavar="DEVICE", help="A device: preset name or path.", autocompletion=_complete("devices")
+        metavar="DEVICE", help="A device: preset name or path.", autocompletion=complete("devices")
     ),
 ]
-NETWORK = Annotated[
-    str,
-    typer.Option(
+
+
+def network(**more: Any) -> Any:
+    """The network; what it is where nothing is said differs."""
+    return typer.Option(
         "--network", "-n", envvar="NPUWATT_NETWORK", metavar="NAME", rich_help_panel=_REQUEST,
         help="Network: short name, Hugging Face id, preset or config.json path.",
-        autocompletion=_complete("networks"),
-    ),
-]  # fmt: skip
+        autocompletion=complete("networks"), **more,
+    )  # fmt: skip
 
 
-def _whole(name: str, shown: str, text: str, panel: str = _REQUEST) -> Any:
+NETWORK = Annotated[str, network()]
+
+
+def whole(name: str, shown: str, text: str, panel: str = _REQUEST) -> Any:
     variable = "NPUWATT_" + name.strip("-").upper().replace("-", "_")
     return typer.Option(
         name, envvar=variable, metavar="N", help=text, show_default=shown, rich_help_panel=panel
@@ -71,11 +75,11 @@ def width(name: str, what: str, usual: str = "bf16; int8 with --constants articl
     )  # fmt: skip
 
 
-INPUT_LEN = Annotated[int | None, _whole("--input-len", "512", "Prompt tokens of each sequence.")]
-OUTPUT_LEN = Annotated[int | None, _whole("--output-len", "256", "Generated tokens of each sequence.")]
-BATCH = Annotated[int, _whole("--batch", "1", "Sequences served together.")]
+INPUT_LEN = Annotated[int | None, whole("--input-len", "512", "Prompt tokens of each sequence.")]
+OUTPUT_LEN = Annotated[int | None, whole("--output-len", "256", "Generated tokens of each sequence.")]
+BATCH = Annotated[int, whole("--batch", "1", "Sequences served together.")]
 COUNT = Annotated[
-    int | None, _whole("--devices", "the fewest that hold it", "Equal devices that share the work.")
+    int | None, whole("--devices", "the fewest that hold it", "Equal devices that share the work.")
 ]
 MODE = Annotated[
     str | None,
@@ -91,7 +95,7 @@ STACK = Annotated[
     typer.Option(
         "--stack", envvar="NPUWATT_STACK", metavar="NAME", rich_help_panel=_RUN,
         help="Serving software: preset name or path. It selects serving.", show_default="vllm-0.11 in serving",
-        autocompletion=_complete("stacks"),
+        autocompletion=complete("stacks"),
     ),
 ]  # fmt: skip
 PREFILL = Annotated[
@@ -109,7 +113,7 @@ EXPERT_PARALLEL = Annotated[
     ),
 ]  # fmt: skip
 DATA_PARALLEL = Annotated[
-    int, _whole("--data-parallel", "1", "Groups of devices, each with a copy of the weights.", _RUN)
+    int, whole("--data-parallel", "1", "Groups of devices, each with a copy of the weights.", _RUN)
 ]
 WEIGHTS = Annotated[str | None, width("--weights", "weights")]
 ACTIVATIONS = Annotated[str | None, width("--activations", "activations")]
@@ -234,3 +238,17 @@ def folders(given: list[str] | None) -> tuple[str, ...]:
         if not os.path.isdir(folder):
             raise NpuwattError(f"--presets '{folder}': is no folder; expected one that holds *.yaml presets")
     return tuple(found)
+
+
+# Of a device in a handset, where other number types and another network are usual.
+HANDSET = Annotated[
+    str,
+    typer.Option(
+        "--handset", metavar="NAME", rich_help_panel="What it sits in", help="Handset: preset name or path.",
+        autocompletion=complete("handsets"),
+    ),
+]  # fmt: skip
+HANDSET_NETWORK = Annotated[str, network(show_default="the handset's")]
+HANDSET_WEIGHTS = Annotated[str | None, width("--weights", "weights", "int4")]
+HANDSET_ACTIVATIONS = Annotated[str | None, width("--activations", "activations", "int8")]
+HANDSET_KV_CACHE = Annotated[str | None, width("--kv-cache", "the key-value cache", "int8")]

@@ -17,9 +17,6 @@ def _option(name: str, metavar: str, text: str, **more: Any) -> Any:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=_POCKET, **more)
 
 
-_HANDSET = Annotated[
-    str, _option("--handset", "NAME", "Handset: preset name or path.", autocompletion=o._complete("handsets"))
-]
 _MINUTES = Annotated[float, _option("--minutes", "N", "Length of the session, up to 480.")]
 _LIMIT = Annotated[
     str | None,
@@ -65,7 +62,7 @@ _COURSE = Annotated[
 
 def phone(
     devices: o.DEVICES,
-    handset: _HANDSET = "large-phone",
+    handset: o.HANDSET = "large-phone",
     minutes: _MINUTES = 5.0,
     limit: _LIMIT = None,
     ambient: _AMBIENT = "25degC",
@@ -75,19 +72,12 @@ def phone(
     power: _POWER = None,
     claims: _CLAIMS = False,
     course: _COURSE = False,
-    network: Annotated[
-        str,
-        typer.Option(
-            "--network", "-n", envvar="NPUWATT_NETWORK", metavar="NAME", rich_help_panel="What is asked", show_default="the handset's",
-            help="Network: short name, Hugging Face id, preset or config.json path.",
-            autocompletion=o._complete("networks"),
-        ),
-    ] = "",
+    network: o.HANDSET_NETWORK = "",
     input_len: o.INPUT_LEN = None,
     output_len: o.OUTPUT_LEN = None,
-    weights: Annotated[str | None, o.width("--weights", "weights", "int4")] = None,
-    activations: Annotated[str | None, o.width("--activations", "activations", "int8")] = None,
-    kv_cache: Annotated[str | None, o.width("--kv-cache", "the key-value cache", "int8")] = None,
+    weights: o.HANDSET_WEIGHTS = None,
+    activations: o.HANDSET_ACTIVATIONS = None,
+    kv_cache: o.HANDSET_KV_CACHE = None,
     changes: o.SET = None,
     presets: o.PRESETS = None,
     style: o.FORMAT = None,
@@ -118,4 +108,9 @@ def phone(
     )  # fmt: skip
     warn([*found.question.warnings, *found.warnings])
     emit(phone_record(found, is_whole=course), phone_report, style=style, output=output, no_color=no_color)
-    hint(f"npuwatt estimate {devices[0]}", "shows where the time and energy of a token go")
+    request = found.question.request
+    widths = f"--weights {request.weights} --activations {request.activations} --kv-cache {request.kv_cache}"
+    hint(
+        f"npuwatt estimate {devices[0]} -n {found.question.network.typed} {widths}",
+        "shows where the time and energy of a token go",
+    )

@@ -13,10 +13,10 @@ from npuwatt.report.records import (
     number,
     preset_records,
     ranged_record,
+    ratios_record,
     request_record,
 )
 from npuwatt.study.always_on import MILLIWATTS_W, AlwaysOn, AlwaysOnAnswer
-from npuwatt.study.confidence import LEVEL
 
 Record = dict[str, Any]
 
@@ -100,11 +100,7 @@ def _result(answer: AlwaysOnAnswer) -> Record:
             }
             for driver in answer.drivers
         ],
-        "confidence": {
-            "class": answer.confidence.name,
-            "level_fraction": LEVEL,
-            **{name: {"low": low, "high": high} for name, (low, high) in answer.confidence.ratios.items()},
-        },
+        "confidence": ratios_record(answer.confidence),
         "exactness": exactness_record(answer.exactness),
         "notes": list(answer.notes),
     }  # fmt: skip

@@ -8,6 +8,7 @@ from npuwatt.report.schema_parts import (
     FLAG,
     MAYBE,
     NUMBER,
+    RATIOS,
     TEXT,
     TEXTS,
     Schema,
@@ -15,7 +16,6 @@ from npuwatt.report.schema_parts import (
     object_of,
 )
 from npuwatt.study.always_on import RANGED
-from npuwatt.study.confidence import CLASSES, METRICS
 
 _PROFILE = object_of(
     {"profile": TEXT, "title": TEXT, "has_listener": FLAG, "is_retained": FLAG}
@@ -55,10 +55,7 @@ _RESULT: Schema = (
         "against_first": _AGAINST,
         "overworked": TEXTS,
         "drivers": list_of(_DRIVER),
-        "confidence": object_of(
-            {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
-            | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))
-        ),
+        "confidence": RATIOS,
         "is_memory_idle": FLAG,
         "exactness": EXACTNESS,
         "notes": TEXTS,

@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 
 from npuwatt import __version__
-from npuwatt.report.records import device_record, exactness_record, number, preset_records, request_record
-from npuwatt.study.confidence import LEVEL
+from npuwatt.report.records import (
+    device_record,
+    exactness_record,
+    number,
+    preset_records,
+    ratios_record,
+    request_record,
+)
 from npuwatt.study.phone import Phone, PhoneAnswer
 from npuwatt.study.phone_claim import PeakClaim
 from npuwatt.study.phone_figures import token_key
@@ -74,11 +80,7 @@ def _result(answer: PhoneAnswer, claim: PeakClaim | None, session_s: float, is_w
         "claim": _claim(answer, claim),
         "exactness": exactness_record(answer.exactness),
         "notes": list(answer.notes),
-        "confidence": {
-            "class": answer.confidence.name,
-            "level_fraction": LEVEL,
-            **{name: {"low": low, "high": high} for name, (low, high) in answer.confidence.ratios.items()},
-        },
+        "confidence": ratios_record(answer.confidence),
         "course": _course(answer, session_s, is_whole),
     }
 

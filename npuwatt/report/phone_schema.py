@@ -10,13 +10,13 @@ from npuwatt.report.schema_parts import (
     FLAG,
     MAYBE,
     NUMBER,
+    RATIOS,
     TEXT,
     TEXTS,
     Schema,
     list_of,
     object_of,
 )
-from npuwatt.study.confidence import CLASSES, METRICS
 
 _HANDSET = object_of(
     {
@@ -57,10 +57,7 @@ _RESULT: Schema = dict.fromkeys(FIGURES, NUMBER) | {
     | {"type": ["object", "null"]},
     "exactness": EXACTNESS,
     "notes": TEXTS,
-    "confidence": object_of(
-        {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
-        | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))
-    ),
+    "confidence": RATIOS,
     "course": list_of(
         object_of(dict.fromkeys(("time_s", "skin_k", "die_k", "power_w", "tokens_per_s"), NUMBER))
     ),

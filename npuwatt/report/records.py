@@ -13,7 +13,7 @@ from npuwatt.device.costs import LIMITS
 from npuwatt.device.evaluate import Device
 from npuwatt.report.winners import phase_records, winner_records
 from npuwatt.study.compare import Answer, Comparison
-from npuwatt.study.confidence import LEVEL
+from npuwatt.study.confidence import LEVEL, Confidence
 from npuwatt.study.inference import METRICS, Inference
 from npuwatt.study.phases import PhaseTable, prompt_and_step_j
 from npuwatt.study.question import Question
@@ -117,6 +117,15 @@ def confidence_record(asked: Question, answer: Answer) -> Record | None:
             for name, (low, high) in answer.confidence.ratios.items()
             if name in metrics
         },
+    }
+
+
+def ratios_record(sure: Confidence) -> Record:
+    """The class of a prediction, and the factors of it between which most measurements should lie."""
+    return {
+        "class": sure.name,
+        "level_fraction": LEVEL,
+        **{name: {"low": low, "high": high} for name, (low, high) in sure.ratios.items()},
     }
 
 

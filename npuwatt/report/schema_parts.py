@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from npuwatt.study.confidence import CLASSES, METRICS
 from npuwatt.study.verdicts import BANDS, FAULTLESS, UNKNOWN
 
 Schema = dict[str, Any]
@@ -42,3 +43,8 @@ EXACTNESS = object_of(
     {"snr_db": MAYBE, "verdict": {"enum": [*(name for _, name in BANDS), FAULTLESS, UNKNOWN]}}
 ) | {"type": ["object", "null"]}
 """How exact products of a device's cells are; null where it has none."""
+RATIOS = object_of(
+    {"class": {"enum": list(CLASSES)}, "level_fraction": NUMBER}
+    | dict.fromkeys(METRICS, object_of({"low": NUMBER, "high": NUMBER}))
+)
+"""How sure a prediction is: the factors of it between which most measurements should lie."""
