@@ -23,6 +23,8 @@ START_K = 0.5
 """How far the start may lie from the first reading."""
 WORSE_RATIO = 1.1
 """What fits no worse than this many times the best is held possible."""
+MOST_RMS_K = 1.0
+"""Off by more than this, two exponentials do not describe the readings, and their constants mean nothing."""
 KNOWN_RATIO = 2.0
 """A constant is identified if what is possible of it spans no more than this and reaches no bound."""
 LEAST_READINGS = 6
@@ -56,14 +58,16 @@ class Possible(Record):
 
     @property
     def identified(self) -> dict[str, bool]:
-        """Which of the constants the readings tell."""
-        return {
+        """Which of the constants the readings tell: none where nothing fits, no rise whose time constant ends at a bound."""
+        is_fitted = self.rms_k <= MOST_RMS_K
+        found = {
             "fast constant": _is_known(self.fast_constant_s, FAST_S),
-            "fast rise": _is_known(self.fast_rise_k),
+            "fast rise": _is_off(self.fast_constant_s, FAST_S) and _is_known(self.fast_rise_k),
             "slow constant": _is_known(self.slow_constant_s, SLOW_S),
-            "slow rise": _is_known(self.slow_rise_k),
+            "slow rise": _is_off(self.slow_constant_s, SLOW_S) and _is_known(self.slow_rise_k),
             "slow slope": _is_known(self.slow_slope_k_per_s),
         }
+        return {name: known and is_fitted for name, known in found.items()}
 
 
 def warming_k(warming: Warming, time_s: Array) -> Array:
@@ -225,7 +229,11 @@ def _span(values: Array) -> tuple[float, float]:
 def _is_known(span: tuple[float, float], bounds: tuple[float, float] = (0.0, np.inf)) -> bool:
     """Whether a span is narrow and off its bounds, which say nothing of the readings."""
     low, high = span
-    return bounds[0] * 1.001 < low and high < bounds[1] * 0.999 and high <= KNOWN_RATIO * low
+    return _is_off(span, bounds) and high <= KNOWN_RATIO * low
+
+
+def _is_off(span: tuple[float, float], bounds: tuple[float, float]) -> bool:
+    return bounds[0] * 1.001 < span[0] and span[1] < bounds[1] * 0.999
 
 
 def _check(time_s: Array, temperature_k: Array) -> None:

@@ -81,7 +81,11 @@ def _figures(result: Record, handset: Record) -> dict[str, str]:
         "for ever": told("steady_w", _watts),
         "tokens/s then": told("steady_tokens_per_s", _rate),
         "limit after": told("reaches_s", _time, "never"),
-        "unthrottled": "never" if result["unthrottled_s"] is None else _time(result["unthrottled_s"], 3),
+        "unthrottled": _time(result["unthrottled_s"], 3)
+        if result["unthrottled_s"] is not None
+        else "never"
+        if result["steady_ratio"] >= 1
+        else f"not in {show_time(result['tokens'][-1]['within_s'])}",
         "skin at most": told("peak_skin_k", _degrees),
         "die at most": told("peak_die_k", _degrees),
         **{

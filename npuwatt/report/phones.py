@@ -9,7 +9,7 @@ import numpy as np
 
 from npuwatt import __version__
 from npuwatt.audit.phones import NODE, POWER, JudgedPhone
-from npuwatt.handset.exponentials import FAST_S, SLOW_S, Possible, Warming, warming_k
+from npuwatt.handset.exponentials import FAST_S, MOST_RMS_K, SLOW_S, Possible, Warming, warming_k
 from npuwatt.report.document import Report, Table
 from npuwatt.report.words import counted
 
@@ -210,6 +210,9 @@ def _told(possible: Record) -> Iterator[str]:
     for name, symbol in _SYMBOLS.items():
         span = possible[name]
         spans[span["identified"]].append(f"{symbol} {_span(span)} {_unit(name)}")
+    if possible["rms_k"] > MOST_RMS_K:
+        yield f"Two time constants do not fit these readings (up to {possible['rms_k']:.3g} K rms), so nothing is identified."
+        return
     if spans[False]:
         yield (
             f"Not identified by these readings, as fits up to {possible['rms_k']:.3f} K rms are as good: "
@@ -228,7 +231,7 @@ def _off(predicted: Record) -> str:
     """The errors of a prediction, from the least to the greatest, in words."""
     least, greatest = predicted["least_error_k"], predicted["greatest_error_k"]
     if greatest <= 0:
-        return f"too cold by {-greatest:.1f} to {-least:.1f} K"
+        return f"too cold by {abs(greatest):.1f} to {-least:.1f} K"
     if least >= 0:
         return f"too warm by {least:.1f} to {greatest:.1f} K"
     return f"from {-least:.1f} K too cold to {greatest:.1f} K too warm"

@@ -255,3 +255,11 @@ def test_devices_are_set_against_each_other(quick: Quick) -> None:
     assert (
         f"{CHIP} makes most tokens in 30 min, 1.63x of phone-cpu's, though their ranges overlap." in done.out
     )
+
+
+def test_a_limit_that_is_not_reached_in_the_course_is_not_never_reached(quick: Quick) -> None:
+    free = ("--governor", "none")
+    assert (
+        "not in 30 min" in quick("phone", CHIP, *free, "--power", "2.6W").out
+    )  # more than it holds for ever
+    assert "not in 30 min" not in quick("phone", CHIP, *free, "--power", "2W").out

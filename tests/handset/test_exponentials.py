@@ -157,3 +157,18 @@ def test_a_body_that_stays_cold_rises_by_nothing_and_tells_no_constant() -> None
     told = possible(TIME_S, np.full_like(TIME_S, 300.0), resolution_k=0.1)
     assert told.slow_rise_k[0] == pytest.approx(0.0, abs=1e-9)
     assert not any(told.identified.values())
+
+
+def test_a_rise_whose_time_constant_lies_beyond_the_bounds_is_not_identified() -> None:
+    # 60 K with 6000 s, of which 640 s were read: the bound of 2000 s would make it 22 K.
+    time_s = np.arange(0.0, 641.0, 20.0)
+    read = 25 - 6 * np.expm1(-time_s / 30) - 60 * np.expm1(-time_s / 6000)
+    known = possible(time_s, np.round(read, 3), resolution_k=0.001).identified
+    assert (known["slow constant"], known["slow rise"]) == (False, False)
+    assert known["fast rise"]
+
+
+def test_where_nothing_fits_nothing_is_identified() -> None:
+    time_s = np.arange(0.0, 641.0, 20.0)
+    step = np.where(time_s < 300, 25.0, 40.0)
+    assert not any(possible(time_s, step, resolution_k=0.1).identified.values())
