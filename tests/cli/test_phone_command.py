@@ -188,6 +188,8 @@ def test_a_chip_that_runs_away_after_the_session_is_counted_over_the_session(qui
         "phone", CHIP, "samsung-lpddr5-pim", *case, "--set", "devices.samsung-lpddr5-pim.host.power_cap=1W"
     )
     assert both.code == 0
+    first, second = both.out.splitlines()[3:5]  # tokens in 30 min are told of the one that runs on
+    assert first.split()[0] == CHIP and "  -  " in first and "  -  " not in second
 
 
 @pytest.mark.parametrize(
